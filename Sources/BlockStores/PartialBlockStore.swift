@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+public import DataPath
+
+/// A block store that also reads and writes parts of a block, and that orders mutations itself.
+///
+/// What ``BlockDisk`` stands on. Above this seam the rule of ``BlockStore`` on order does not bind: any number of mutations of
+/// one block may be asked for at once, and the implementation makes them serial (``ReadModifyWrite`` is the adapter that does
+/// so for any `BlockStore`; the block cache does it by itself). Of two writes that overlap in time either may win, but whole.
+public protocol PartialBlockStore: BlockStore {
+    /// Reads the bytes `range` of `block`.
+    ///
+    /// - Parameter range: Within `0 ..< blockSize`, not empty.
+    /// - Returns: `range.count` bytes, or `.zero` for zeros.
+    /// - Throws: As ``BlockStore/read(_:ifNot:_:)``.
+    func read(
+        _ range: Range<Int>, of block: BlockNumber, _ context: IOContext
+    ) async throws(BlockStoreError) -> BlockContents
+
+    /// Writes a part of `block`; the rest of the block keeps its bytes.
+    ///
+    /// - Parameters:
+    ///   - contents: `range.count` bytes, or `.zero`.
+    ///   - range: Within `0 ..< blockSize`, not empty; may be the whole block.
+    /// - Throws: As ``BlockStore/write(_:to:_:)``.
+    func write(
+        _ contents: BlockContents, at range: Range<Int>, of block: BlockNumber, _ context: IOContext
+    ) async throws(BlockStoreError)
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+// Linux interfaces that the Glibc module leaves out, because it is built without _GNU_SOURCE.
+#ifndef S3BACKER_CLINUX_H
+#define S3BACKER_CLINUX_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <linux/falloc.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// lseek(2): only visible with _GNU_SOURCE.
+#ifndef SEEK_DATA
+#define SEEK_DATA 3
+#define SEEK_HOLE 4
+#endif
+
+// prctl(2), Linux 5.6.
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
+
+// renameat2(2): refuse to replace an existing file.
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+// prctl(2) is variadic in C, which Swift cannot call.
+static inline int linux_set_io_flusher(int on) { return prctl(PR_SET_IO_FLUSHER, on, 0, 0, 0); }
+
+// Sets the name that ps(1) shows for the calling thread; at most 15 bytes count.
+static inline int linux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+// renameat2(2) on absolute paths; the libc wrapper needs _GNU_SOURCE.
+static inline int linux_rename_no_replace(const char *from, const char *to) {
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
+// fallocate(2): the prototype needs _GNU_SOURCE.
+static inline int linux_fallocate(int fd, int mode, int64_t offset, int64_t length) {
+    return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+}
+
+#endif

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+public import DataPath
+internal import Synchronization
+
+/// A clock that moves only when the test says so.
+///
+/// Sleepers wake in the order of their deadlines during ``advance(by:)``, on whatever executor they run.
+public final class ManualTimeline: Timeline {
+    private struct Sleeper {
+        let deadline: Duration
+        let continuation: CheckedContinuation<Void, any Error>
+    }
+    private struct State {
+        var now: Duration
+        var nextIdentifier = 0
+        var sleepers: [Int: Sleeper] = [:]
+        var cancelled: Set<Int> = []
+    }
+    private let state: Mutex<State>
+    private let epoch: Duration
+
+    /// Makes a clock that stands still.
+    ///
+    /// - Parameter unixTime: What the calendar says at the beginning, in seconds since 1970.
+    public init(unixTime: Duration = .seconds(1_800_000_000)) {
+        state = Mutex(State(now: .zero))
+        epoch = unixTime
+    }
+
+    /// The time since the beginning.
+    public var now: Duration { state.withLock { $0.now } }
+
+    /// The calendar: moves with `now`.
+    public var unixTime: Duration { epoch + now }
+
+    /// The earliest deadline somebody sleeps for; nil when nobody does.
+    public var nextDeadline: Duration? { state.withLock { $0.sleepers.values.map(\.deadline).min() } }
+
+    /// How many tasks sleep.
+    public var sleeperCount: Int { state.withLock { $0.sleepers.count } }
+
+    /// Moves the clock and wakes everybody whose deadline has come.
+    public func advance(by duration: Duration) {
+        let due = state.withLock { state in
+            state.now += duration
+            let due = state.sleepers.filter { $0.value.deadline <= state.now }
+            for identifier in due.keys { state.sleepers[identifier] = nil }
+            return due.sorted { ($0.value.deadline, $0.key) < ($1.value.deadline, $1.key) }.map(\.value)
+        }
+        for sleeper in due { sleeper.continuation.resume() }
+    }
+
+    /// Waits for the test to move the clock past `deadline`; see ``Timeline/sleep(until:)``.
+    public func sleep(until deadline: Duration) async throws(CancellationError) {
+        let identifier = state.withLock { state in
+            state.nextIdentifier += 1
+            return state.nextIdentifier
+        }
+        do {
+            try await withTaskCancellationHandler {
+                try await withCheckedThrowingContinuation { continuation in
+                    self.enter(Sleeper(deadline: deadline, continuation: continuation), as: identifier)
+                }
+            } onCancel: {
+                self.cancel(identifier)
+            }
+        } catch {
+            throw CancellationError()
+        }
+    }
+
+    private func enter(_ sleeper: Sleeper, as identifier: Int) {
+        enum Outcome { case sleeps, isDue, isCancelled }
+        let outcome: Outcome = state.withLock { state in
+            if state.cancelled.remove(identifier) != nil { return .isCancelled }
+            if sleeper.deadline <= state.now { return .isDue }
+            state.sleepers[identifier] = sleeper
+            return .sleeps
+        }
+        switch outcome {
+        case .sleeps: break
+        case .isDue: sleeper.continuation.resume()
+        case .isCancelled: sleeper.continuation.resume(throwing: CancellationError())
+        }
+    }
+
+    private func cancel(_ identifier: Int) {
+        let sleeper = state.withLock { state in
+            let sleeper = state.sleepers.removeValue(forKey: identifier)
+            if sleeper == nil { state.cancelled.insert(identifier) }
+            return sleeper
+        }
+        sleeper?.continuation.resume(throwing: CancellationError())
+    }
+}
