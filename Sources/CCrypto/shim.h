@@ -4,6 +4,8 @@
 #ifndef S3BACKER_CCRYPTO_H
 #define S3BACKER_CCRYPTO_H
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 
 #endif

@@ -40,6 +40,12 @@ public enum Digest: Sendable, CaseIterable {
     /// Hashes `bytes`; see ``hash(_:)-(UnsafeRawBufferPointer)``.
     public func hash(_ bytes: [UInt8]) -> [UInt8] { bytes.withUnsafeBytes { hash($0) } }
 
+    /// Hashes the UTF-8 bytes of `text`.
+    public func hash(_ text: String) -> [UInt8] {
+        var text = text
+        return text.withUTF8 { hash(UnsafeRawBufferPointer($0)) }
+    }
+
     private var algorithm: OpaquePointer? {
         switch self {
         case .md5: Self.algorithms.md5
