@@ -58,6 +58,8 @@ public final class ManualTimeline: Timeline {
             state.nextIdentifier += 1
             return state.nextIdentifier
         }
+        // A cancellation that came after the waking left its mark, which nobody else would remove.
+        defer { state.withLock { _ = $0.cancelled.remove(identifier) } }
         do {
             try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { continuation in
