@@ -41,7 +41,7 @@ extension DirectoryObjectStore {
             return after.name.utf8.starts(with: start.utf8) || after < ObjectKey(start)
         }
         try walk(into: mayHold) { directory, name, kind throws(SystemError) in
-            guard kind == .file, !name.hasPrefix(DirectoryPath.reserved) else { return }
+            guard kind == .file, !DirectoryPath.isReserved(name) else { return }
             let key = ObjectKey(directory.isEmpty ? name : directory + "/" + name)
             guard key.name.utf8.starts(with: prefix.utf8), after.map({ $0 < key }) ?? true else { return }
             keys.append(key)

@@ -30,10 +30,13 @@ struct DirectoryPath: Hashable, Sendable {
     /// - Throws: `.badRequest` for a key that would leave the directory or is no file name: empty components (so also a slash at
     ///   the beginning or the end), `.`, `..`, NUL, and the store's own names.
     init(_ key: ObjectKey) throws(ObjectStoreError) {
-        var components = key.name.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        // By bytes: a slash with a combining mark is one Character to Swift, and still a slash to the kernel.
+        var components = key.name.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {
+            String(decoding: $0, as: UTF8.self)
+        }
         let isSafe = components.allSatisfy { component in
             !component.isEmpty && component != "." && component != ".." && !component.utf8.contains(0)
-                && !component.hasPrefix(Self.reserved)
+                && !Self.isReserved(component)
         }
         guard isSafe, let name = components.popLast() else {
             throw ObjectStoreError(
@@ -49,8 +52,11 @@ struct DirectoryPath: Hashable, Sendable {
         reserved + "tmp." + String(UInt64.random(in: .min ... .max), radix: 16)
     }
 
+    /// Whether a file is the store's own.
+    static func isReserved(_ name: String) -> Bool { name.utf8.starts(with: reserved.utf8) }
+
     /// Whether a file is an unfinished one.
-    static func isTemporary(_ name: String) -> Bool { name.hasPrefix(reserved + "tmp.") }
+    static func isTemporary(_ name: String) -> Bool { name.utf8.starts(with: (reserved + "tmp.").utf8) }
 
     /// The byte of the lock file that stands for this object: FNV-1a of its path, in 62 bits.
     ///

@@ -3,13 +3,25 @@
 
 /// The full name of an object within its bucket, prefix included; any Unicode text, not percent-encoded.
 ///
-/// Ordered by its UTF-8 bytes, as S3 lists keys.
+/// Compared and ordered by its UTF-8 bytes, as S3 does: two spellings of one umlaut are two keys, although Swift's strings
+/// are equal then.
 public struct ObjectKey: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The name.
     public let name: String
 
     /// Makes a key.
     public init(_ name: String) { self.name = name }
+
+    /// Whether the UTF-8 bytes are the same.
+    public static func == (left: ObjectKey, right: ObjectKey) -> Bool {
+        left.name.utf8.elementsEqual(right.name.utf8)
+    }
+
+    /// Hashes the UTF-8 bytes.
+    public func hash(into hasher: inout Hasher) {
+        var name = name
+        name.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    }
 
     /// By UTF-8 bytes, the order of S3's lists.
     public static func < (left: ObjectKey, right: ObjectKey) -> Bool {
