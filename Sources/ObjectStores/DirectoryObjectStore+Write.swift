@@ -35,21 +35,21 @@ extension DirectoryObjectStore {
         let path = try DirectoryPath(key)
         try refuseIfReadOnly("write object \"\(key)\"")
         let eTag = ETag(hexadecimal(body.withBytes { Digest.md5.hash($0) }))
-        var isInPlace = false
+        var isBegun = false
         do throws(SystemError) {
             let lock = try self.lock(path)
             defer { withExtendedLifetime(lock) {} }
             guard try holds(condition, path) else { throw SystemError("condition", errno: Self.conditionFailed) }
             try makeParents(of: path)
             let parent = try LocalFile(path.parent, in: top.descriptor, flags: O_RDONLY | O_DIRECTORY)
-            let isDescribed = try writeSidecar(path, metadata, eTag, in: parent)
+            let isDescribed = try writeSidecar(path, metadata, eTag, in: parent, &isBegun)
             try body.withBytes { bytes throws(SystemError) in try replace(path.name, with: bytes, in: parent) }
-            isInPlace = true
+            isBegun = true
             try sync(parent, path.parent)
             if isDescribed, metadata == ObjectMetadata() { try unlink(path.sidecarName, in: parent) }
         } catch {
             if error.errno == Self.conditionFailed { throw Self.preconditionFailed(key) }
-            throw failure("write object \"\(key)\"", error, outcomeIsUnknown: isInPlace)
+            throw failure("write object \"\(key)\"", error, outcomeIsUnknown: isBegun)
         }
         return Mutation(eTag: eTag, isSettled: true)
     }
@@ -160,9 +160,11 @@ extension DirectoryObjectStore {
 
     /// Writes, durably, what is to be known about the body that is there and the one that will be.
     ///
+    /// - Parameter isBegun: Set when the object is about to change: with the same body again, this is the whole change.
     /// - Returns: Whether the object has a metadata file; false when neither body has metadata.
     private func writeSidecar(
-        _ path: DirectoryPath, _ metadata: ObjectMetadata, _ eTag: ETag, in parent: borrowing LocalFile
+        _ path: DirectoryPath, _ metadata: ObjectMetadata, _ eTag: ETag, in parent: borrowing LocalFile,
+        _ isBegun: inout Bool
     ) throws(SystemError) -> Bool {
         var old: DirectorySidecar?
         do throws(SystemError) {
@@ -173,8 +175,10 @@ extension DirectoryObjectStore {
         }
         guard old != nil || metadata != ObjectMetadata() else { return false }
         var new = DirectorySidecar()
-        if let current = try currentETag(path) { new.records[current] = old?.records[current] ?? ObjectMetadata() }
+        let current = try currentETag(path)
+        if let current { new.records[current] = old?.records[current] ?? ObjectMetadata() }
         new.records[eTag.text] = metadata
+        isBegun = current == eTag.text
         if new != old {
             try Buffer(copying: new.encoded).withBytes { bytes throws(SystemError) in
                 try replace(path.sidecarName, with: bytes, in: parent)

@@ -127,7 +127,7 @@ struct LimitStateMachine {
     }
 
     private func maySend(_ priority: IOPriority) -> Bool {
-        let reserve = limits.foregroundReserve == 0 ? 0 : max(1, min(limits.foregroundReserve, limit / 2))
+        let reserve = reserve
         let count = inFlight[priority, default: 0]
         let isLaneFree = sent.count < limit
         switch priority {
@@ -138,6 +138,13 @@ struct LimitStateMachine {
             // At limit 1 the lane of the foreground must not shut the background out.
             return count < max(1, limit - reserve) && (isLaneFree || (reserve > 0 && limit == 1 && count == 0))
         }
+    }
+
+    /// The lanes that the background leaves free: the same share of a lower limit, but at least one.
+    private var reserve: Int {
+        guard limits.foregroundReserve > 0 else { return 0 }
+        let share = (limits.foregroundReserve * limit + limits.requestsMax - 1) / limits.requestsMax
+        return max(1, min(share, limit - 1))
     }
 
     private func queue(_ priority: IOPriority) -> TicketQueue { queues[priority] ?? TicketQueue() }
