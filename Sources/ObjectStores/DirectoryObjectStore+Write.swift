@@ -123,7 +123,8 @@ extension DirectoryObjectStore {
 
     /// The MD5 of the body that is there; nil when there is none.
     private func currentETag(_ path: DirectoryPath) throws(SystemError) -> String? {
-        try body(path).map { body, _ in hexadecimal(body.withBytes { Digest.md5.hash($0) }) }
+        guard let stored = try body(path) else { return nil }
+        return hexadecimal(stored.buffer.withBytes { Digest.md5.hash($0) })
     }
 
     /// Makes the directories on the way to an object, durably.

@@ -123,13 +123,14 @@ public final class DirectoryObjectStore: ObjectStore {
         let path = try DirectoryPath(key)
         do throws(SystemError) {
             while true {
-                guard let (body, status) = try body(path) else {
+                guard let stored = try body(path) else {
                     guard try top.status().st_nlink > 0 else { throw SystemError("open", errno: ENOENT) }
                     return nil
                 }
+                let body = stored.buffer
                 let eTag = ETag(hexadecimal(body.withBytes { Digest.md5.hash($0) }))
                 let metadata = try sidecar(path)?.records[eTag.text] ?? ObjectMetadata()
-                guard try isStill(path, status) else { continue }
+                guard try isStill(path, stored) else { continue }
                 let attributes = ObjectAttributes(size: body.count, eTag: eTag, metadata: metadata)
                 return Object(body: BufferSlice(body), attributes: attributes)
             }
@@ -139,7 +140,7 @@ public final class DirectoryObjectStore: ObjectStore {
     }
 
     /// Reads the file itself; nil when there is none.
-    func body(_ path: DirectoryPath) throws(SystemError) -> (Buffer, stat)? {
+    func body(_ path: DirectoryPath) throws(SystemError) -> StoredBody? {
         do throws(SystemError) {
             // O_NONBLOCK: the open of a pipe that somebody put there must not hang.
             let file = try LocalFile(path.file, in: top.descriptor, flags: O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
@@ -149,22 +150,21 @@ public final class DirectoryObjectStore: ObjectStore {
             let writer = pool.writer(count: Int(status.st_size))
             let count = try writer.withMutableBytes { bytes throws(SystemError) in try file.read(into: bytes) }
             guard count == Int(status.st_size) else { throw SystemError("read", errno: EIO) }
-            return (writer.freeze(count: count), status)
+            return StoredBody(file: file, status: status, buffer: writer.freeze(count: count))
         } catch  where error.errno == ENOENT || error.errno == ENOTDIR {
             return nil
         }
     }
 
-    /// Whether the object's file is still the one that `status` describes.
-    private func isStill(_ path: DirectoryPath, _ status: stat) throws(SystemError) -> Bool {
+    /// Whether the object's file is still the one that was read.
+    private func isStill(_ path: DirectoryPath, _ stored: borrowing StoredBody) throws(SystemError) -> Bool {
         var now = stat()
         guard fstatat(top.descriptor, path.file, &now, AT_SYMLINK_NOFOLLOW) == 0 else {
             let error = SystemError("fstatat")
             guard error.errno == ENOENT || error.errno == ENOTDIR else { throw error }
             return false
         }
-        return now.st_ino == status.st_ino && now.st_ctim.tv_sec == status.st_ctim.tv_sec
-            && now.st_ctim.tv_nsec == status.st_ctim.tv_nsec
+        return now.st_ino == stored.status.st_ino
     }
 
     /// The metadata file of an object; nil when it has none.
@@ -218,4 +218,14 @@ public final class DirectoryObjectStore: ObjectStore {
             code, "cannot open directory \"\(directory)\": \(error.text.lowercased())\(advice)", outcomeIsUnknown: false,
             cause: error)
     }
+}
+
+/// A body as it was read, with its file still open: so long no other file gets its inode number.
+struct StoredBody: ~Copyable {
+    /// The file.
+    let file: LocalFile
+    /// Its attributes.
+    let status: stat
+    /// Its bytes.
+    let buffer: Buffer
 }

@@ -94,6 +94,12 @@ struct LimitStateMachine {
         return admit()
     }
 
+    /// Sets the counters to zero.
+    mutating func resetCounters() {
+        waits = 0
+        halvings = 0
+    }
+
     private mutating func adapt(_ ending: Ending) {
         switch ending {
         case .other: break

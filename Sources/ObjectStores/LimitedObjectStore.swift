@@ -39,6 +39,9 @@ public final class LimitedObjectStore: ObjectStore {
         }
     }
 
+    /// Sets the counters to zero; the limit stays.
+    public func resetStatistics() { state.withLock { $0.machine.resetCounters() } }
+
     /// Reads an object; see ``ObjectStore/get(_:range:ifMatch:ifNoneMatch:_:)``.
     public func get(
         _ key: ObjectKey, range: Range<Int>?, ifMatch: ETag?, ifNoneMatch: ETag?, _ context: IOContext

@@ -124,12 +124,12 @@ struct BufferPoolTests {
         await withTaskGroup { group in
             for worker in UInt8(1)...8 {
                 group.addTask {
-                    for _ in 0..<200 {
-                        let writer = pool.writer(count: 8192)
+                    for _ in 0..<50 {
+                        let writer = pool.writer(count: 4096)
                         writer.withMutableBytes { bytes in
                             for index in bytes.indices { bytes[index] = worker }
                         }
-                        let slice = BufferSlice(writer.freeze(count: 8192))
+                        let slice = BufferSlice(writer.freeze(count: 4096))
                         #expect(slice.bytes.allSatisfy { $0 == worker })
                     }
                 }
