@@ -7,8 +7,8 @@ import DataPath
 internal import Glibc
 internal import Synchronization
 
-/// A system call that changes the disk: a line of the trace that tests see.
-enum DirectoryChange: Hashable, Sendable {
+/// A step at which tests look on, or step in: the system calls that change the disk, and the gap within a read.
+enum DirectoryStep: Hashable, Sendable {
     case makeDirectory(String)
     /// Create, write and fsync of an unfinished file: one step, since nobody can see the file in between.
     case writeTemporary
@@ -16,6 +16,8 @@ enum DirectoryChange: Hashable, Sendable {
     case unlink(String)
     /// fsync of a directory.
     case sync(String)
+    /// A read has the body, and goes on to the metadata.
+    case readMetadata(String)
 }
 
 /// Mutations: everything that changes the disk.
@@ -196,7 +198,7 @@ extension DirectoryObjectStore {
     ) throws(SystemError) {
         let temporary = DirectoryPath.temporaryName()
         do throws(SystemError) {
-            try willChange(.writeTemporary)
+            try willStep(.writeTemporary)
             let file = try LocalFile(
                 temporary, in: parent.descriptor, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o666)
             try file.write(bytes)
@@ -220,12 +222,12 @@ extension DirectoryObjectStore {
     }
 
     private func sync(_ directory: borrowing LocalFile, _ name: String) throws(SystemError) {
-        try willChange(.sync(name))
+        try willStep(.sync(name))
         try directory.sync()
     }
 
-    private func change(_ change: DirectoryChange, _ call: String, _ body: () -> Int32) throws(SystemError) {
-        try willChange(change)
+    private func change(_ change: DirectoryStep, _ call: String, _ body: () -> Int32) throws(SystemError) {
+        try willStep(change)
         _ = try LocalFile.repeating(call, body)
     }
 }

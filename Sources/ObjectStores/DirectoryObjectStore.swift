@@ -39,8 +39,8 @@ public final class DirectoryObjectStore: ObjectStore {
     let top: LocalFile
     /// The directories whose way up to the top is known to be durable; forgotten in bulk, so that it stays small.
     let durableParents = Mutex<Set<String>>([])
-    /// Called before every system call that changes the disk: tests stop there, as a crash would.
-    let willChange: @Sendable (DirectoryChange) throws(SystemError) -> Void
+    /// Called before every step; tests stop there, as a crash would.
+    let willStep: @Sendable (DirectoryStep) throws(SystemError) -> Void
 
     /// Opens a directory that exists, and removes what a crash left unfinished.
     ///
@@ -56,12 +56,12 @@ public final class DirectoryObjectStore: ObjectStore {
     /// Opens a directory; see ``init(directory:pool:isReadOnly:)``.
     init(
         directory: String, pool: BufferPool, isReadOnly: Bool,
-        willChange: @escaping @Sendable (DirectoryChange) throws(SystemError) -> Void
+        willStep: @escaping @Sendable (DirectoryStep) throws(SystemError) -> Void
     ) throws(ObjectStoreError) {
         self.directory = directory
         self.pool = pool
         self.isReadOnly = isReadOnly
-        self.willChange = willChange
+        self.willStep = willStep
         do throws(SystemError) {
             top = try LocalFile(directory, flags: O_RDONLY | O_DIRECTORY)
         } catch {
@@ -129,6 +129,7 @@ public final class DirectoryObjectStore: ObjectStore {
                 }
                 let body = stored.buffer
                 let eTag = ETag(hexadecimal(body.withBytes { Digest.md5.hash($0) }))
+                try willStep(.readMetadata(path.name))
                 let metadata = try sidecar(path)?.records[eTag.text] ?? ObjectMetadata()
                 guard try isStill(path, stored) else { continue }
                 let attributes = ObjectAttributes(size: body.count, eTag: eTag, metadata: metadata)

@@ -109,6 +109,32 @@ struct LimitedObjectStoreTests {
         #expect(store.statistics.inFlight == 0 && store.statistics.waiting == 0, "seed \(seed)")
     }
 
+    @Test("a caller that was cancelled before it came does not wait")
+    func refusesCancelled() throws {
+        let slow = SlowStore()
+        let store = limited(slow, 1, reserve: 0)
+        let left = try SimulationExecutor(seed: 1).run(on: slow.timeline, stepsMax: 1000) {
+            async let holder = store.head(ObjectKey("holder"), .foreground)
+            try await slow.timeline.sleep(until: .seconds(1))
+            let left = await withTaskGroup(of: Duration?.self) { group in
+                group.cancelAll()
+                group.addTask {
+                    do throws(ObjectStoreError) {
+                        _ = try await store.head(ObjectKey("late"), .foreground)
+                        return nil
+                    } catch {
+                        return slow.timeline.now
+                    }
+                }
+                return await group.next() ?? nil
+            }
+            _ = try await holder
+            return left
+        }
+        #expect(left == .seconds(1))
+        #expect(slow.started.count == 1)
+    }
+
     @Test("timeouts and SlowDown halve the limit, other failures do not")
     func adapts() async throws {
         let scripted = ScriptedStore([
