@@ -11,7 +11,7 @@ import Testing
 struct ObjectSimulationTests {
     @Test(
         "through every fault, a mutation that returned is what is read next, unless it said that it is not settled",
-        arguments: UInt64(0)..<100)
+        arguments: UInt64(0)..<40)
     func keepsWhatReturned(seed: UInt64) throws {
         let timeline = ManualTimeline()
         let memory = MemoryObjectStore()
