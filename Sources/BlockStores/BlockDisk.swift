@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+public import DataPath
+
+/// The bytes of a ``Disk`` as blocks: cuts each request into the parts of blocks that it touches.
+///
+/// A request within one block goes straight down. The parts of a larger one go down in parallel, at most `fanOutMax` at once,
+/// and the answer is put together in the order of the disk, without a copy.
+///
+/// When a part fails, no further part is begun, and those under way are awaited: nothing of a request runs on after its
+/// answer. The first error to come is the answer.
+///
+/// - Concurrency: as ``Disk``. Holds no state of its own.
+public struct BlockDisk: Disk {
+    let next: any PartialBlockStore
+    let fanOutMax: Int
+
+    /// Whether every mutation fails with `.readOnly`.
+    public let isReadOnly: Bool
+
+    /// Shows the blocks of `next` as a disk.
+    ///
+    /// - Parameters:
+    ///   - fanOutMax: How many parts of one request are under way at once; at least 1.
+    ///   - isReadOnly: Whether mutations are refused, here, before anything goes down.
+    public init(over next: any PartialBlockStore, fanOutMax: Int, isReadOnly: Bool) {
+        precondition(fanOutMax >= 1, "at least one part has to be under way")
+        self.next = next
+        self.fanOutMax = fanOutMax
+        self.isReadOnly = isReadOnly
+    }
+
+    /// All bytes of all blocks.
+    public var sizeBytes: UInt64 { next.geometry.sizeBytes }
+
+    /// The size of a block.
+    public var preferredSizeBytes: Int { next.geometry.blockSize }
+
+    /// Reads `range`; see ``Disk/read(_:_:)``.
+    public func read(_ range: Range<UInt64>, _ context: IOContext) async throws(BlockStoreError) -> DiskBytes {
+        try check(range, "read")
+        let blocks = next.geometry.blocks(touching: range)
+        guard blocks.count > 1 else {
+            guard let block = blocks.first else { return DiskBytes(.zeros(count: 0)) }
+            let piece = next.geometry.piece(of: block, in: range)
+            return DiskBytes(Self.run(try await next.read(piece.range, of: block, context), count: piece.range.count))
+        }
+        return try await readPieces(of: blocks, in: range, context)
+    }
+
+    /// Answers when every block of `range` is at hand; see ``Disk/readNow(_:)``. Zeros need no allocation.
+    public func readNow(_ range: Range<UInt64>) -> DiskBytes? {
+        guard next.geometry.contains(range) else { return nil }
+        let geometry = next.geometry
+        let blocks = geometry.blocks(touching: range)
+        var runs: [DiskBytes.Run] = []
+        for block in blocks {
+            guard let contents = next.readNow(block) else { return nil }
+            let piece = geometry.piece(of: block, in: range)
+            let run = Self.run(contents.part(piece.range), count: piece.range.count)
+            if blocks.count == 1 { return DiskBytes(run) }
+            if runs.isEmpty {
+                // As long as there is nothing but zeros, their number says it all.
+                guard case .bytes = run else { continue }
+                if piece.offsetInRequest > 0 { runs.append(.zeros(count: piece.offsetInRequest)) }
+            }
+            runs.append(run)
+        }
+        return runs.isEmpty ? DiskBytes(.zeros(count: Int(range.count))) : DiskBytes(runs)
+    }
+
+    /// Writes `bytes` at `offset`; see ``Disk/write(_:at:_:)``. Blocks that are covered go down as whole blocks.
+    public func write(_ bytes: BufferSlice, at offset: UInt64, _ context: IOContext) async throws(BlockStoreError) {
+        try checkWritable("write")
+        let (end, overflows) = offset.addingReportingOverflow(UInt64(bytes.count))
+        let range = offset..<(overflows ? UInt64.max : end)
+        try check(range, "write")
+        let blocks = next.geometry.blocks(touching: range)
+        guard blocks.count > 1 else {
+            guard let block = blocks.first else { return }
+            return try await change(.write(.bytes(bytes), next.geometry.piece(of: block, in: range)), context)
+        }
+        try await changeAll(
+            blocks.map { block in
+                let piece = next.geometry.piece(of: block, in: range)
+                let part = bytes.slice(piece.offsetInRequest..<piece.offsetInRequest + piece.range.count)
+                return .write(.bytes(part), piece)
+            }, context)
+    }
+
+    /// Makes `range` zeros: all blocks within it with one call, the edges beside it; see ``Disk/zero(_:_:)``.
+    public func zero(_ range: Range<UInt64>, _ context: IOContext) async throws(BlockStoreError) {
+        try checkWritable("zero")
+        try check(range, "zero")
+        let touched = next.geometry.blocks(touching: range)
+        let whole = next.geometry.blocks(within: range)
+        var changes: [Change] = []
+        if !whole.isEmpty { changes.append(.zero(BlockSet(whole))) }
+        let edges = touched.count > 1 ? [touched.first, touched.last] : [touched.first]
+        for case let block? in edges where !whole.contains(block) {
+            changes.append(.write(.zero, next.geometry.piece(of: block, in: range)))
+        }
+        guard changes.count > 1 else {
+            guard let only = changes.first else { return }
+            return try await change(only, context)
+        }
+        try await changeAll(changes, context)
+    }
+
+    /// Flushes the blocks that `range` touches, or everything; see ``Disk/flush(_:)``.
+    public func flush(_ range: Range<UInt64>?) async throws(BlockStoreError) {
+        guard let range else { return try await next.flush(.everything) }
+        try check(range, "flush")
+        try await next.flush(.blocks(BlockSet(next.geometry.blocks(touching: range))))
+    }
+
+    /// Tells data from zeros, byte by byte; see ``Disk/extents(in:)``.
+    public func extents(in range: Range<UInt64>) async throws(BlockStoreError) -> [DiskExtent] {
+        try check(range, "examine")
+        guard !range.isEmpty else { return [] }
+        let geometry = next.geometry
+        return try await next.extents(in: geometry.blocks(touching: range)).map { extent in
+            let bytes = geometry.offset(of: extent.blocks.lowerBound)..<geometry.offset(of: extent.blocks.upperBound)
+            return DiskExtent(range: bytes.clamped(to: range), kind: extent.kind)
+        }
+    }
+
+    private func checkWritable(_ verb: String) throws(BlockStoreError) {
+        guard !isReadOnly else { throw BlockStoreError(.readOnly, "cannot \(verb) the disk: it is read only") }
+    }
+
+    private func check(_ range: Range<UInt64>, _ verb: String) throws(BlockStoreError) {
+        guard next.geometry.contains(range) else {
+            throw BlockStoreError(
+                .outOfRange,
+                "cannot \(verb) bytes \(range.lowerBound) to \(range.upperBound) of the disk: it has \(sizeBytes) bytes")
+        }
+    }
+
+    static func run(_ contents: BlockContents, count: Int) -> DiskBytes.Run {
+        switch contents {
+        case .zero: .zeros(count: count)
+        case .bytes(let slice): .bytes(slice)
+        }
+    }
+}
