@@ -84,7 +84,8 @@ public enum BlockStoreContract {
                 for _ in 0..<2 {
                     if let now = store.readNow(BlockNumber(3)) {
                         let bytes = now.allBytes(count: store.geometry.blockSize)
-                        try BlockContractViolation.unless(bytes.allSatisfy { $0 == value }, "at once comes \(bytes[0]), not \(value)")
+                        try BlockContractViolation.unless(
+                            bytes.allSatisfy { $0 == value }, "at once comes \(bytes[0]), not \(value)")
                     }
                     try await expect(store, BlockNumber(3), holds: value)
                 }
@@ -180,7 +181,7 @@ public enum BlockStoreContract {
                 }
                 try BlockContractViolation.unless(next == range.upperBound, "extents end too early or too late")
             }
-        },
+        }
     ]
 
     static func write(_ value: UInt8, to block: BlockNumber, of store: any BlockStore) async throws(BlockStoreError) {

@@ -153,7 +153,8 @@ public final class MemoryBlockStore: BlockStore {
             var zeros = BlockSet(blocks)
             zeros.subtract(data)
             let extents =
-                data.ranges.map { BlockExtent(blocks: $0, kind: .data) } + zeros.ranges.map { BlockExtent(blocks: $0, kind: .zero) }
+                data.ranges.map { BlockExtent(blocks: $0, kind: .data) }
+                + zeros.ranges.map { BlockExtent(blocks: $0, kind: .zero) }
             return extents.sorted { $0.blocks.lowerBound < $1.blocks.lowerBound }
         }
     }

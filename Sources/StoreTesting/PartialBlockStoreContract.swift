@@ -37,7 +37,8 @@ public enum PartialBlockStoreContract {
             try await store.write(.zero, at: 0..<size / 2, of: BlockNumber(2), .foreground)
             let bytes = try await BlockStoreContract.read(store, BlockNumber(2))
             try BlockContractViolation.unless(
-                bytes[..<(size / 2)].allSatisfy { $0 == 0 } && bytes[(size / 2)...].allSatisfy { $0 == 3 }, "the halves are wrong")
+                bytes[..<(size / 2)].allSatisfy { $0 == 0 } && bytes[(size / 2)...].allSatisfy { $0 == 3 }, "the halves are wrong"
+            )
             try await store.write(.zero, at: size / 2..<size, of: BlockNumber(2), .foreground)
             try await BlockStoreContract.expect(store, BlockNumber(2), holds: 0)
             try await store.write(.zero, at: 1..<2, of: BlockNumber(2), .foreground)
