@@ -4,7 +4,7 @@
 /// One bit for each block of a disk, in memory that is taken only where bits differ from their neighbours.
 ///
 /// The bits stand in chunks of 32 KiB. A chunk without a set bit has no memory, and all chunks that were set as a whole share
-/// one: 2^32 blocks cost 128 KiB at start, not 512 MiB, and no more after a trim of the whole disk.
+/// one: 2^32 blocks cost 256 KiB at start, not 512 MiB, and no more after a trim of the whole disk.
 struct BlockBitmap: Sendable {
     private static let wordsPerChunkMax = 4096
 
@@ -13,6 +13,8 @@ struct BlockBitmap: Sendable {
     /// The one chunk with every bit set, also those beyond the last block, which nobody looks at.
     private let fullChunk: [UInt64]
     private var chunks: [[UInt64]]
+    /// How many bits of each chunk are set.
+    private var setCounts: [Int]
 
     /// How many bits are set.
     private(set) var count = 0
@@ -23,7 +25,9 @@ struct BlockBitmap: Sendable {
         self.blockCount = blockCount
         bitsPerChunk = words * 64
         fullChunk = [UInt64](repeating: .max, count: words)
-        chunks = [[UInt64]](repeating: [], count: (blockCount + bitsPerChunk - 1) / bitsPerChunk)
+        let chunkCount = (blockCount + bitsPerChunk - 1) / bitsPerChunk
+        chunks = [[UInt64]](repeating: [], count: chunkCount)
+        setCounts = [Int](repeating: 0, count: chunkCount)
     }
 
     /// Whether the bit of `block` is set. Allocates nothing.
@@ -35,7 +39,7 @@ struct BlockBitmap: Sendable {
         let (chunk, bit) = Int(block.rawValue).quotientAndRemainder(dividingBy: bitsPerChunk)
         if chunks[chunk].isEmpty { chunks[chunk] = emptyChunk }
         chunks[chunk][bit / 64] |= 1 << UInt64(bit % 64)
-        count += 1
+        add(1, toCountOf: chunk)
     }
 
     /// Clears the bit of `block`.
@@ -43,13 +47,13 @@ struct BlockBitmap: Sendable {
         guard contains(block) else { return }
         let (chunk, bit) = Int(block.rawValue).quotientAndRemainder(dividingBy: bitsPerChunk)
         chunks[chunk][bit / 64] &= ~(1 << UInt64(bit % 64))
-        count -= 1
+        add(-1, toCountOf: chunk)
     }
 
     /// Sets the bits of all `blocks`.
     mutating func insert(_ blocks: BlockSet) {
         forEachPart(of: blocks) { bitmap, chunk, bits in
-            bitmap.count += bits.count - bitmap.setCount(in: bits, ofChunk: chunk)
+            bitmap.add(bits.count - bitmap.setCount(in: bits, ofChunk: chunk), toCountOf: chunk)
             if bitmap.isWholeChunk(bits, chunk) {
                 bitmap.chunks[chunk] = bitmap.fullChunk
             } else {
@@ -63,7 +67,7 @@ struct BlockBitmap: Sendable {
     mutating func remove(_ blocks: BlockSet) {
         forEachPart(of: blocks) { bitmap, chunk, bits in
             guard !bitmap.chunks[chunk].isEmpty else { return }
-            bitmap.count -= bitmap.setCount(in: bits, ofChunk: chunk)
+            bitmap.add(-bitmap.setCount(in: bits, ofChunk: chunk), toCountOf: chunk)
             if bitmap.isWholeChunk(bits, chunk) {
                 bitmap.chunks[chunk] = []
             } else {
@@ -115,8 +119,13 @@ struct BlockBitmap: Sendable {
         bits.lowerBound == 0 && bits.upperBound == min(bitsPerChunk, blockCount - chunk * bitsPerChunk)
     }
 
+    private mutating func add(_ difference: Int, toCountOf chunk: Int) {
+        setCounts[chunk] += difference
+        count += difference
+    }
+
     private func setCount(in bits: Range<Int>, ofChunk chunk: Int) -> Int {
-        guard !chunks[chunk].isEmpty else { return 0 }
+        guard !isWholeChunk(bits, chunk), !chunks[chunk].isEmpty else { return setCounts[chunk] }
         var count = 0
         forEachWord(of: bits) { count += (chunks[chunk][$0] & $1).nonzeroBitCount }
         return count

@@ -56,7 +56,7 @@ import Testing
         #expect(afterFirst == [third.ticket])
     }
 
-    @Test("random claims never overlap, never starve, and are granted in order", arguments: UInt64(0)..<200)
+    @Test("random claims never overlap, never starve, and are granted in order", arguments: UInt64(0)..<40)
     func random(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         var locks = MutationLocks.StateMachine()
@@ -69,13 +69,14 @@ import Testing
                     Issue.record("seed \(seed): a claim was granted twice or never made")
                     continue
                 }
-                #expect(granted.values.allSatisfy { $0.blocks.isDisjoint(entry.blocks) }, "seed \(seed)")
-                #expect(waiting.allSatisfy { $0.key > ticket || $0.value.blocks.isDisjoint(entry.blocks) }, "seed \(seed)")
+                let isAlone = granted.values.allSatisfy { $0.blocks.isDisjoint(entry.blocks) }
+                let isNext = waiting.allSatisfy { $0.key > ticket || $0.value.blocks.isDisjoint(entry.blocks) }
+                #expect(isAlone && isNext, "seed \(seed): claim \(ticket) was granted too early")
                 granted[ticket] = entry
             }
         }
-        for step in 0..<300 {
-            let arrives = step < 200 && generator.chance(0.6)
+        for step in 0..<150 {
+            let arrives = step < 100 && generator.chance(0.6)
             if arrives {
                 let blocks = BlockSet(
                     blocks: (0..<Int.random(in: 1...4, using: &generator)).map { _ in
@@ -95,10 +96,10 @@ import Testing
             }
             // Nobody waits for nothing: whoever waits shares a block with a claim that came before.
             for (ticket, entry) in waiting {
-                let ahead = granted.merging(waiting) { $1 }.filter {
-                    $0.key < ticket && !$0.value.blocks.isDisjoint(entry.blocks)
-                }
-                #expect(!ahead.isEmpty, "seed \(seed): claim \(ticket) waits for nobody")
+                let isAhead = { (other: UInt64, blocks: BlockSet) in other < ticket && !blocks.isDisjoint(entry.blocks) }
+                if granted.contains(where: { isAhead($0.key, $0.value.blocks) }) { continue }
+                if waiting.contains(where: { isAhead($0.key, $0.value.blocks) }) { continue }
+                Issue.record("seed \(seed): claim \(ticket) waits for nobody")
             }
         }
         while let (ticket, entry) = granted.min(by: { $0.key < $1.key }) {
