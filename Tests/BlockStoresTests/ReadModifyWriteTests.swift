@@ -106,12 +106,12 @@ import Testing
 
 /// Notes what kind of contents are written.
 final class SeenContents: Sendable {
-    private let gate = BlockLog()
-    var kinds: [String] { gate.lines }
+    private let log = BlockLog()
+    var kinds: [String] { log.lines }
     func note(_ contents: BlockContents) {
         switch contents {
-        case .zero: gate.add("zero")
-        case .bytes: gate.add("bytes")
+        case .zero: log.add("zero")
+        case .bytes: log.add("bytes")
         }
     }
 }
