@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+public import DataPath
+public import Logging
+internal import ObjectStores
+
+/// Takes the mount token, gives it back, and takes it away from others.
+///
+/// Where the store keeps `If-None-Match: *`, only one of two mounts that start together can make the object. Whether the store
+/// keeps it is tried, not believed: right after our own PUT the same PUT is sent once more, and must be refused. A store that
+/// accepts it, or answers that it has no such function, gets the plain way: wait a second or two, of a length that differs from
+/// mount to mount, then read the token back; whoever wrote last finds its own and stays. (Two PUTs that lie further apart than
+/// that wait can still both pass; then ``MountTokenGuard`` finds out within a minute.)
+///
+/// - Source: Docs/Formats/Direct.md "Mount token".
+public struct MountTokenHold: Sendable {
+    private let object: MountTokenObject
+    private let volume: String
+    private let timeline: any Timeline
+    private let logger: Logger
+
+    /// - Parameter volume: What messages call the volume: `bucket "b/vm1"`.
+    public init(of object: MountTokenObject, volume: String, timeline: any Timeline, logger: Logger) {
+        self.object = object
+        self.volume = volume
+        self.timeline = timeline
+        self.logger = logger
+    }
+
+    /// Looks whether somebody has mounted the volume, and changes nothing; what a read-only mount does.
+    ///
+    /// - Throws: `.alreadyMounted` unless `isForced`; `.store`.
+    public func look(isForced: Bool) async throws(VolumeError) {
+        guard let record = try await read() else { return }
+        guard isForced else { throw conflict(record) }
+        warn(record)
+    }
+
+    /// Writes `token`, if nobody has mounted the volume.
+    ///
+    /// - Parameter isForced: Whether a foreign token is overwritten.
+    /// - Throws: `.alreadyMounted`, and the store is as it was; `.store`.
+    public func acquire(_ token: MountToken, isForced: Bool) async throws(VolumeError) {
+        if let record = try await read() {
+            guard isForced else { throw conflict(record) }
+            warn(record)
+            _ = try await put(token, .none)
+            try await requireOurs(token)
+        } else if try await !acquireAtomically(token) {
+            try await acquirePlainly(token)
+        }
+        logger.info("established new mount token \(token)")
+    }
+
+    /// Deletes the token if it is still ours.
+    ///
+    /// - Throws: `.store`.
+    public func release(_ token: MountToken) async throws(VolumeError) {
+        guard let record = try await read() else {
+            return logger.warning("mount token was already gone", metadata: ["ours": "\(token)"])
+        }
+        guard record.token == token else {
+            return logger.warning(
+                "leaving the mount token alone: it is not ours any more", metadata: ["found": "\(record.summary)"])
+        }
+        try await reset()
+        logger.info("cleared mount token \(token)")
+    }
+
+    /// Deletes the token, whoever holds it.
+    ///
+    /// - Throws: `.store`.
+    public func reset() async throws(VolumeError) {
+        do {
+            try await object.delete()
+        } catch {
+            throw VolumeError(.store, "cannot clear the mount token of \(volume): \(error.message)", cause: error)
+        }
+    }
+
+    // MARK: Steps
+
+    /// Makes the object on condition that there is none.
+    ///
+    /// - Returns: Whether the store keeps such conditions; if so, the object is ours, and nobody else's was overwritten.
+    private func acquireAtomically(_ token: MountToken) async throws(VolumeError) -> Bool {
+        switch try await put(token, .ifAbsent) {
+        case .refused: return true
+        case .unsupported: return false
+        case .made: return try await put(token, .ifAbsent) == .refused
+        }
+    }
+
+    /// Without conditions: the last writer wins, and everybody waits long enough to see who that was.
+    private func acquirePlainly(_ token: MountToken) async throws(VolumeError) {
+        if let record = try await read() {
+            guard record.token == token else { throw conflict(record) }
+        } else {
+            _ = try await put(token, .none)
+        }
+        logger.warning(
+            "the store does not keep If-None-Match: two mounts that start in the same moment may both succeed at first")
+        let wait = Self.plainWait + .milliseconds(Int(token.rawValue % 1000))
+        do {
+            try await timeline.sleep(until: timeline.now + wait)
+        } catch {
+            throw VolumeError(.store, "cannot mount \(volume): cancelled", cause: error)
+        }
+        try await requireOurs(token)
+    }
+
+    /// How long after the plain PUT the token is read back, at least; longer than a PUT takes.
+    static let plainWait = Duration.seconds(1)
+
+    private func requireOurs(_ token: MountToken) async throws(VolumeError) {
+        guard let record = try await read() else {
+            throw VolumeError(.alreadyMounted, "cannot mount \(volume): its mount token was removed while we mounted; try again")
+        }
+        guard record.token == token else { throw conflict(record) }
+    }
+
+    private enum Answer {
+        /// The object is written.
+        case made
+        /// It was there already, and is ours.
+        case refused
+        /// The store has no conditions.
+        case unsupported
+    }
+
+    /// Writes the token, conditionally or not.
+    private func put(_ token: MountToken, _ condition: PutCondition) async throws(VolumeError) -> Answer {
+        do {
+            try await object.put(token, condition)
+            return .made
+        } catch {
+            switch error.code {
+            case .preconditionFailed where condition != .none:
+                return try await ownedAfterRefusal(token)
+            case .notImplemented where condition != .none, .badRequest where condition != .none:
+                return .unsupported
+            default:
+                // An attempt without an answer may have written it; then it is ours, and the mount need not fail.
+                if error.outcomeIsUnknown, try await read()?.token == token { return .made }
+                throw VolumeError(.store, "cannot set the mount token of \(volume): \(error.message)", cause: error)
+            }
+        }
+    }
+
+    /// A refusal means that the object exists: ours, from an attempt that got no answer, or somebody's who was faster.
+    private func ownedAfterRefusal(_ token: MountToken) async throws(VolumeError) -> Answer {
+        try await requireOurs(token)
+        return .refused
+    }
+
+    private func read() async throws(VolumeError) -> MountTokenRecord? {
+        do {
+            return try await object.read(.foreground)
+        } catch {
+            throw VolumeError(.store, "cannot read the mount token of \(volume): \(error.message)", cause: error)
+        }
+    }
+
+    private func conflict(_ record: MountTokenRecord) -> VolumeError {
+        guard record.token != .sharedDisk else {
+            return VolumeError(
+                .alreadyMounted,
+                "cannot mount \(volume): it is mounted in shared disk mode (\(record.summary)); "
+                    + "if that is over, use --reset-mounted-flag")
+        }
+        return VolumeError(
+            .alreadyMounted,
+            "cannot mount \(volume): it appears to be already mounted (\(record.summary)); "
+                + "if that process is gone, use --reset-mounted-flag, or --force to override")
+    }
+
+    private func warn(_ record: MountTokenRecord) {
+        logger.warning(
+            "the volume appears to be mounted already; continuing because of --force",
+            metadata: ["volume": "\(volume)", "found": "\(record.summary)"])
+    }
+}
