@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import BlockStores
+internal import DataPath
+internal import ObjectStores
+
+/// How a mutation becomes requests: block 0 first, then the fence, then PUT or DELETE, then the books.
+extension DirectVolume {
+    /// Gives each of `blocks` the same contents, once block 0 has an object.
+    ///
+    /// - Parameter blocks: One block, or several that become zero and of which none is block 0; at most ``deleteKeysMax``.
+    /// - Returns: The tag of the object written; nil for a delete.
+    func change(
+        _ blocks: [BlockNumber], to contents: BlockContents, _ context: IOContext
+    ) async throws(BlockStoreError) -> ETag? {
+        guard blocks == [BlockObject.first] else {
+            try await makeFirstBlock(context)
+            let begun = try await request(blocks, to: contents, .none, context)
+            return try await settle(begun, context)
+        }
+        while true {
+            switch await firstBlock.enter() {
+            // Somebody else could not make an empty block 0; this is another request, so it is tried all the same.
+            case .failed: continue
+            case .present:
+                let begun = try await request(blocks, to: contents, .none, context)
+                return try await settle(begun, context)
+            case .mine:
+                let begun = try await placing { () async throws(BlockStoreError) in
+                    try await self.request(blocks, to: contents, .none, context)
+                }
+                return try await settle(begun, context)
+            }
+        }
+    }
+
+    /// Makes an object of zeros for block 0, with the sizes, if it has none; asks the store at most once in the volume's life.
+    ///
+    /// The HEAD in front is for stores that ignore `If-None-Match`: there the PUT would overwrite an existing block 0.
+    private func makeFirstBlock(_ context: IOContext) async throws(BlockStoreError) {
+        switch await firstBlock.enter() {
+        case .present: return
+        case .failed(let failure):
+            if failure.code == .cancelled { return try await makeFirstBlock(context) }
+            throw failure
+        case .mine: break
+        }
+        let key = keys.key(of: BlockObject.first)
+        let begun = try await placing { () async throws(BlockStoreError) -> Begun? in
+            do throws(ObjectStoreError) {
+                guard case .absent = try await self.store.head(key, context) else { return nil }
+            } catch {
+                self.fence?.noteFailure()
+                throw BlockStoreError(error, doing: "look for the volume's first block (object \"\(key)\")")
+            }
+            do throws(BlockStoreError) {
+                return try await self.request([BlockObject.first], to: .zero, .ifAbsent, context)
+            } catch {
+                // Somebody made it since we looked; that is all we wanted.
+                if error.code == .stale { return nil }
+                throw error
+            }
+        }
+        if let begun { _ = try await settle(begun, context) }
+    }
+
+    /// Runs `body` as the one that makes block 0, and passes its end on to whoever waits.
+    private func placing<Result>(
+        _ body: () async throws(BlockStoreError) -> Result
+    ) async throws(BlockStoreError) -> Result {
+        do {
+            let result = try await body()
+            firstBlock.leave(nil)
+            return result
+        } catch {
+            firstBlock.leave(error)
+            throw error
+        }
+    }
+
+    /// A mutation that was answered, and what it has to do yet.
+    struct Begun: Sendable {
+        let blocks: [BlockNumber]
+        let expected: Settlement.Expectation
+        let verdict: SettlementStateMachine.Verdict
+    }
+
+    /// Sends one mutation, with the fence before it and the books after it.
+    private func request(
+        _ blocks: [BlockNumber], to contents: BlockContents, _ condition: PutCondition, _ context: IOContext
+    ) async throws(BlockStoreError) -> Begun {
+        try await fence?.permit(context)
+        await settlement.beginMutation(of: blocks)
+        let beganAt = timeline.now
+        do {
+            let mutation = try await send(blocks, contents, condition, context)
+            if !mutation.isSettled { fence?.noteFailure() }
+            counters.add(blocks.count, to: contents.isZero ? \.zeroBlocksWritten : \.normalBlocksWritten)
+            let verdict = settlement.endMutation(of: blocks, to: contents, mutation, beganAt: beganAt)
+            return Begun(blocks: blocks, expected: .init(contents: contents, eTag: mutation.eTag), verdict: verdict)
+        } catch {
+            fence?.noteFailure()
+            // Of a batch any part may be gone, whatever the error says.
+            settlement.failMutation(
+                of: blocks, mayHaveChanged: error.outcomeIsUnknown || blocks.count > 1, isUnknown: error.outcomeIsUnknown)
+            let what = contents.isZero ? "zero" : "write"
+            throw BlockStoreError(error, doing: what + " " + describe(blocks))
+        }
+    }
+
+    /// The request itself.
+    func send(
+        _ blocks: [BlockNumber], _ contents: BlockContents, _ condition: PutCondition, _ context: IOContext
+    ) async throws(ObjectStoreError) -> Mutation {
+        if contents.isZero, blocks != [BlockObject.first] {
+            return try await store.delete(blocks.map { keys.key(of: $0) }, context)
+        }
+        precondition(blocks.count == 1, "each object has its own body")
+        let metadata = BlockObject.metadata(of: blocks[0], geometry)
+        return try await store.put(keys.key(of: blocks[0]), BlockObject.body(contents, geometry), metadata, condition, context)
+    }
+
+    /// `block 00000003 (object "vm/00000003")`, or the first of several.
+    func describe(_ blocks: [BlockNumber]) -> String {
+        let first = "\(blocks[0]) (object \"\(keys.key(of: blocks[0]))\")"
+        return blocks.count == 1 ? "block \(first)" : "\(blocks.count) blocks from \(first) on"
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+public import BlockStores
+public import DataPath
+public import Logging
+public import ObjectStores
+
+/// The direct layout: one object per block, zeros are the absence of an object. Blocks in, objects out.
+///
+/// - **Block 0 is the exception.** It carries the volume's sizes, so it has an object as soon as anything was written: the first
+///   mutation makes one if there is none, and zeroing it writes a body of zeros instead of deleting it.
+/// - **Who notices zeros.** `ZeroMap` above looks at every write first. Stacks without it are right too: ``write(_:to:_:)`` looks
+///   here, once, and all-zero bytes become a delete. On reads only the body of block 0 is looked at.
+/// - **Late attempts.** What an unanswered attempt may still undo is watched by ``Settlement`` and confirmed by
+///   ``flush(_:)``; while a block is watched, reads of it are answered from what is kept for that, not from the store.
+/// - **Fencing.** Every request that changes an object first asks the ``MountTokenGuard``, when there is one.
+/// - A body is checked for its length only. Its MD5 is not compared with the ETag: under some kinds of server-side encryption
+///   an ETag has the form of an MD5 and is none, and nothing in the answer tells such a bucket apart.
+///
+/// - Concurrency: as ``BlockStore``.
+/// - Source: Docs/Formats/Direct.md.
+public final class DirectVolume: BlockStore {
+    /// How many keys one batch delete names; S3's limit.
+    static let deleteKeysMax = 1000
+    /// How many requests of one zero or one flush run at once.
+    static let requestsInFlightMax = 16
+
+    /// The sizes.
+    public let geometry: BlockGeometry
+
+    let store: any ObjectStore
+    let keys: BlockKeyScheme
+    let settlement: Settlement
+    let firstBlock: FirstBlockGate
+    let fence: MountTokenGuard?
+    let counters = DirectCounters()
+    let timeline: any Timeline
+    let logger: Logger
+
+    /// Opens the blocks of a volume.
+    ///
+    /// - Parameters:
+    ///   - isFirstBlockPresent: Whether block 0 is known to have an object. False only costs the first mutation a HEAD.
+    ///   - fence: What stops mutations once the volume is not ours any more; nil where nobody else can have it.
+    public init(
+        over next: any ObjectStore, keys: BlockKeyScheme, geometry: BlockGeometry, isFirstBlockPresent: Bool,
+        fence: MountTokenGuard?, limits: SettlementLimits, timeline: any Timeline, logger: Logger
+    ) {
+        self.store = next
+        self.keys = keys
+        self.geometry = geometry
+        self.firstBlock = FirstBlockGate(isPresent: isFirstBlockPresent)
+        self.fence = fence
+        self.settlement = Settlement(limits: limits, timeline: timeline)
+        self.timeline = timeline
+        self.logger = logger
+    }
+
+    /// What was done since the start or the last reset.
+    public var statistics: DirectStatistics { counters.snapshot }
+
+    /// Starts counting anew.
+    public func resetStatistics() { counters.reset() }
+
+    /// How many blocks are watched because an attempt on them got no answer.
+    public var unsettledBlockCount: Int { settlement.watchedCount }
+
+    /// Reads one block: a GET, or what is kept of a watched block.
+    ///
+    /// - Throws: `.corrupt` when the object has another length than a block, or an encoding; else as ``BlockStore``.
+    public func read(
+        _ block: BlockNumber, ifNot known: BlockVersion?, _ context: IOContext
+    ) async throws(BlockStoreError) -> BlockRead {
+        check(block)
+        let known = known == .unknown ? nil : known
+        if let kept = settlement.expected(of: block) {
+            let version = kept.contents.isZero ? .zero : BlockObject.version(kept.eTag)
+            return count(known == version && version != .unknown ? .unchanged : .block(kept.contents, version), known)
+        }
+        return count(try await fetch(block, ifNot: known, context), known)
+    }
+
+    /// Nothing is known without asking the store.
+    ///
+    /// - Returns: Nil.
+    public func readNow(_ block: BlockNumber) -> BlockContents? { nil }
+
+    /// Writes one block: a PUT; a DELETE for zeros, block 0 excepted.
+    public func write(
+        _ contents: BlockContents, to block: BlockNumber, _ context: IOContext
+    ) async throws(BlockStoreError) -> BlockVersion {
+        check(block)
+        let contents = contents.isAllZeros ? .zero : contents
+        if case .bytes(let slice) = contents {
+            precondition(slice.count == geometry.blockSize, "a block is written whole")
+        }
+        let eTag = try await change([block], to: contents, context)
+        return contents.isZero ? .zero : BlockObject.version(eTag)
+    }
+
+    /// Zeroes blocks: a batch DELETE per 1,000; a PUT of zeros for block 0.
+    public func zero(_ blocks: BlockSet, _ context: IOContext) async throws(BlockStoreError) {
+        guard !blocks.isEmpty else { return }
+        for range in blocks.ranges { check(range.upperBound.advanced(by: -1)) }
+        var rest = blocks
+        if rest.contains(BlockObject.first) {
+            _ = try await change([BlockObject.first], to: .zero, context)
+            rest.remove(contentsOf: BlockObject.first..<BlockObject.first.advanced(by: 1))
+        }
+        try await concurrently(Self.chunks(of: rest)) { (chunk) async throws(BlockStoreError) in
+            _ = try await self.change(chunk, to: .zero, context)
+        }
+    }
+
+    /// Confirms the blocks in `scope` that a late attempt may have changed; every other mutation was durable when it returned.
+    ///
+    /// Costs no request when every attempt was answered, which is the rule.
+    ///
+    /// - Throws: `.fenced` when the volume is not ours any more; else why a block could not be confirmed.
+    public func flush(_ scope: FlushScope) async throws(BlockStoreError) {
+        try fence?.failIfLost()
+        try await confirm(settlement.pending(in: scope), .foreground)
+    }
+
+    /// Everything may be data: which objects exist is not known here.
+    public func extents(in blocks: BlockRange) async throws(BlockStoreError) -> [BlockExtent] {
+        blocks.isEmpty ? [] : [BlockExtent(blocks: blocks, kind: .data)]
+    }
+
+    // MARK: Reading
+
+    private func fetch(
+        _ block: BlockNumber, ifNot known: BlockVersion?, _ context: IOContext
+    ) async throws(BlockStoreError) -> BlockRead {
+        let key = keys.key(of: block)
+        var ifNoneMatch: ETag?
+        if case .tag(let text)? = known { ifNoneMatch = ETag(text) }
+        let answer: ObjectRead
+        do {
+            answer = try await store.get(key, range: nil, ifMatch: nil, ifNoneMatch: ifNoneMatch, context)
+        } catch {
+            fence?.noteFailure()
+            throw BlockStoreError(error, doing: "read block \(block) (object \"\(key)\")")
+        }
+        switch answer {
+        case .unchanged where ifNoneMatch != nil: return .unchanged
+        case .unchanged:
+            throw BlockStoreError(.io, "cannot read block \(block): object \"\(key)\" is said to be unchanged, unasked")
+        case .absent: return known == .zero ? .unchanged : .block(.zero, .zero)
+        case .object(let object):
+            try validate(object, of: block, key)
+            if block == BlockObject.first, object.body.isAllZeros {
+                return known == .zero ? .unchanged : .block(.zero, .zero)
+            }
+            return .block(.bytes(object.body), BlockObject.version(object.attributes.eTag))
+        }
+    }
+
+    /// Compares an object with what a block must look like.
+    func validate(_ object: Object, of block: BlockNumber, _ key: ObjectKey) throws(BlockStoreError) {
+        if let encoding = object.attributes.metadata.contentEncoding, !encoding.isEmpty {
+            throw BlockStoreError(
+                .corrupt,
+                "cannot read block \(block): object \"\(key)\" is stored with Content-Encoding \"\(encoding)\"; "
+                    + "this version reads neither compressed nor encrypted volumes")
+        }
+        guard object.body.count == geometry.blockSize else {
+            throw BlockStoreError(
+                .corrupt,
+                "cannot read block \(block): object \"\(key)\" has \(object.body.count) bytes instead of "
+                    + "\(geometry.blockSize); was the volume written with another block size?")
+        }
+    }
+
+    private func count(_ answer: BlockRead, _ known: BlockVersion?) -> BlockRead {
+        switch answer {
+        case .unchanged: counters.add(to: \.verified)
+        case .block(let contents, _):
+            if known != nil { counters.add(to: \.mismatch) }
+            counters.add(to: contents.isZero ? \.zeroBlocksRead : \.normalBlocksRead)
+        }
+        return answer
+    }
+
+    private func check(_ block: BlockNumber) {
+        precondition(block < geometry.allBlocks.upperBound, "the block lies on the disk")
+    }
+
+    /// Cuts a set into what one batch delete takes, one piece at a time.
+    static func chunks(of blocks: BlockSet) -> some Sequence<[BlockNumber]> {
+        sequence(state: blocks.blocks.makeIterator()) { iterator in
+            var chunk: [BlockNumber] = []
+            while chunk.count < deleteKeysMax, let block = iterator.next() { chunk.append(block) }
+            return chunk.isEmpty ? nil : chunk
+        }
+    }
+}
+
+extension BlockContents {
+    /// Whether these contents are the value zero; looks at no bytes.
+    var isZero: Bool {
+        if case .zero = self { true } else { false }
+    }
+}
