@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+public import BlockStores
+public import DataPath
+public import Logging
+public import ObjectStores
+
+/// A volume of the direct layout, open: its sizes, its blocks, and its mount token.
+///
+///     open:      sizes (block 0)  ->  mount token taken  ->  blocks
+///     shutDown:  flush from the top  ->  late attempts over and confirmed  ->  mount token given back
+///
+/// The layers above ``blocks`` are the Daemon's to compose. The mount token goes last: while it stands, nobody else mounts, so
+/// nobody else sees a volume whose last blocks are still on their way.
+///
+/// - Concurrency: safe from anywhere; ``shutDown(flushing:)`` is called once.
+public final class Volume: Sendable {
+    /// The blocks, on the objects.
+    public let blocks: DirectVolume
+    /// Where the sizes came from, and what the user should know.
+    public let decision: GeometryDecision
+    /// The token that this mount holds; nil when it holds none (read-only, or no tokens at all).
+    public var mountToken: MountToken? { blocks.fence?.token }
+    /// The sizes.
+    public var geometry: BlockGeometry { blocks.geometry }
+
+    private let hold: MountTokenHold?
+    private let timeline: any Timeline
+    private let logger: Logger
+
+    private init(
+        blocks: DirectVolume, decision: GeometryDecision, hold: MountTokenHold?, timeline: any Timeline, logger: Logger
+    ) {
+        self.blocks = blocks
+        self.decision = decision
+        self.hold = hold
+        self.timeline = timeline
+        self.logger = logger
+    }
+
+    /// Finds out a volume's sizes.
+    ///
+    /// - Throws: `.geometry` when they are not known or not possible; `.store`. Nothing has been changed then.
+    public static func detect(
+        over objects: any ObjectStore, _ options: VolumeOptions
+    ) async throws(VolumeError) -> (probe: ProbeResult?, decision: GeometryDecision) {
+        let probe =
+            options.detectsSizes
+            ? try await VolumeProbe(of: objects, keys: options.keys, isAnonymous: options.isAnonymous).run() : nil
+        let decision = try GeometryDecision.decide(probe: probe, configured: options.sizes, isForced: options.isForced)
+        return (probe, decision)
+    }
+
+    /// Opens a volume.
+    ///
+    /// - Parameter token: Fresh; becomes the volume's mount token unless it is only read.
+    /// - Throws: As ``detect(over:_:)``, and `.alreadyMounted`. Nothing has been changed then, unless `.store` says that setting
+    ///   the token failed, which may have happened all the same.
+    public static func open(
+        over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, timeline: any Timeline, logger: Logger
+    ) async throws(VolumeError) -> Volume {
+        let (probe, decision) = try await detect(over: objects, options)
+        let object = MountTokenObject(in: objects, keys: options.keys, hostName: options.hostName, timeline: timeline)
+        let hold = MountTokenHold(of: object, volume: options.description, timeline: timeline, logger: logger)
+        var fence: MountTokenGuard?
+        if options.usesMountToken {
+            if options.isReadOnly {
+                try await hold.look(isForced: options.isForced)
+            } else {
+                try await hold.acquire(token, isForced: options.isForced)
+                fence = MountTokenGuard(token: token, in: object, timeline: timeline, logger: logger)
+            }
+        }
+        let blocks = DirectVolume(
+            over: objects, keys: options.keys, geometry: decision.geometry,
+            isFirstBlockPresent: probe?.isFirstBlockPresent ?? false, fence: fence, limits: options.limits,
+            timeline: timeline, logger: logger)
+        return Volume(
+            blocks: blocks, decision: decision, hold: fence == nil ? nil : hold, timeline: timeline, logger: logger)
+    }
+
+    /// Deletes the mount token of a volume, whoever holds it.
+    ///
+    /// - Throws: `.store`.
+    public static func resetMountToken(
+        over objects: any ObjectStore, _ options: VolumeOptions, timeline: any Timeline, logger: Logger
+    ) async throws(VolumeError) {
+        let object = MountTokenObject(in: objects, keys: options.keys, hostName: options.hostName, timeline: timeline)
+        try await MountTokenHold(of: object, volume: options.description, timeline: timeline, logger: logger).reset()
+    }
+
+    /// Looks after blocks that a late attempt may have changed, until the task is cancelled.
+    ///
+    /// A flush confirms them too; this is for the attempt that arrives after the last flush. It costs nothing while every
+    /// attempt gets its answer.
+    public func run() async {
+        while true {
+            do {
+                try await timeline.sleep(until: timeline.now + blocks.settlement.window / 2)
+            } catch {
+                return
+            }
+            do {
+                try await blocks.confirmOverdue()
+            } catch {
+                logger.warning("\(error)", metadata: ["next": "with the next flush, or in \(blocks.settlement.window / 2)"])
+            }
+        }
+    }
+
+    /// Ends the use of the volume: flushes, waits out and confirms what may arrive late, gives the mount token back.
+    ///
+    /// - Parameter disk: The top of the stack over ``blocks``; nobody changes it any more.
+    /// - Throws: Why the flush failed, or the token could not be given back. In the first case the token is still held, and the
+    ///   caller may try again; `.fenced` says that it is not ours, and trying again is no use.
+    public func shutDown(flushing disk: any Disk) async throws(BlockStoreError) {
+        try await disk.flush(nil)
+        try await blocks.settleAll()
+        guard let hold, let mountToken else { return }
+        do {
+            try await hold.release(mountToken)
+        } catch {
+            throw BlockStoreError(.io, error.message, cause: error)
+        }
+    }
+}

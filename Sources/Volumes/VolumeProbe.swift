@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+public import BlockStores
+internal import DataPath
+public import ObjectStores
+
+/// What the bucket says about a volume's sizes.
+public enum ProbeResult: Hashable, Sendable {
+    /// Whether other blocks exist while block 0 has no object.
+    public enum OtherBlocks: Hashable, Sendable {
+        /// None: the volume was never written to.
+        case none
+        /// This one, for example: the C program wrote the volume, and its first block is zeros.
+        case example(ObjectKey)
+        /// It could not be told; the text says why.
+        case unknown(String)
+    }
+
+    /// Block 0 has an object, and these are the volume's sizes.
+    case found(BlockGeometry)
+    /// Block 0 has an object, but its metadata does not tell the sizes; the text names each field and what is wrong with it.
+    case damaged(String)
+    /// Block 0 has no object.
+    case absent(OtherBlocks)
+
+    /// Whether block 0 has an object.
+    public var isFirstBlockPresent: Bool {
+        switch self {
+        case .found, .damaged: true
+        case .absent: false
+        }
+    }
+}
+
+/// Finds out a volume's sizes from the object of block 0.
+///
+/// One HEAD tells. Where there is no object, a GET of one byte confirms it, since only its answer has a body, which tells a
+/// missing object from a missing bucket; then a listing tells a fresh volume from one whose first block is zeros.
+///
+/// - Source: Docs/Formats/Direct.md "Sizes".
+public struct VolumeProbe: Sendable {
+    /// How many pages of a listing are looked at for a block among other objects.
+    static let listPagesMax = 8
+
+    private let store: any ObjectStore
+    private let keys: BlockKeyScheme
+    private let isAnonymous: Bool
+
+    /// - Parameter isAnonymous: Whether requests are unsigned; then a refusal is explained differently.
+    public init(of store: any ObjectStore, keys: BlockKeyScheme, isAnonymous: Bool) {
+        self.store = store
+        self.keys = keys
+        self.isAnonymous = isAnonymous
+    }
+
+    /// Asks.
+    ///
+    /// - Throws: `.store`, when the object store failed or refused; whether the volume exists is not known then.
+    public func run() async throws(VolumeError) -> ProbeResult {
+        let key = keys.key(of: BlockObject.first)
+        do {
+            switch try await headConfirmed(key) {
+            case .present(let attributes): return Self.judge(attributes.metadata)
+            case .absent: break
+            }
+        } catch {
+            throw explained(error, key)
+        }
+        return .absent(await otherBlocks())
+    }
+
+    /// What `metadata` of block 0 says.
+    static func judge(_ metadata: ObjectMetadata) -> ProbeResult {
+        var problems: [String] = []
+        func number(_ name: String) -> Int? {
+            guard let text = metadata.user[name] else {
+                problems.append("\(name) is missing")
+                return nil
+            }
+            let shown = "\"\(String(text.prefix(40)))\""
+            guard !text.isEmpty, text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else {
+                problems.append("\(name) is not a number: \(shown)")
+                return nil
+            }
+            guard let number = Int(text) else {
+                problems.append("\(name) is too large: \(shown)")
+                return nil
+            }
+            guard number > 0 else {
+                problems.append("\(name) is zero")
+                return nil
+            }
+            return number
+        }
+        let blockSize = number(BlockObject.blockSizeName)
+        let diskSize = number(BlockObject.diskSizeName)
+        if let blockSize, blockSize & (blockSize - 1) != 0 {
+            problems.append("\(BlockObject.blockSizeName) is not a power of two: \(blockSize)")
+        }
+        guard problems.isEmpty, let blockSize, let diskSize else { return .damaged(problems.joined(separator: ", ")) }
+        guard diskSize % blockSize == 0 else {
+            return .damaged("\(BlockObject.diskSizeName) \(diskSize) is not a multiple of the block size \(blockSize)")
+        }
+        guard let geometry = BlockGeometry(blockSize: blockSize, blockCount: diskSize / blockSize) else {
+            return .damaged("\(BlockObject.diskSizeName) \(diskSize) means 2^32 blocks or more")
+        }
+        return .found(geometry)
+    }
+
+    /// A HEAD whose bad news is confirmed by a GET: only an answer with a body says what is really missing or refused.
+    private func headConfirmed(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectHead {
+        do {
+            let head = try await store.head(key, .foreground)
+            if case .present = head { return head }
+        } catch {
+            guard [.forbidden, .unauthorized, .badRequest, .unexpectedStatus].contains(error.code) else { throw error }
+        }
+        switch try await store.get(key, range: 0..<1, ifMatch: nil, ifNoneMatch: nil, .foreground) {
+        case .absent: return .absent
+        case .object(let object): return .present(object.attributes)
+        case .unchanged:
+            throw ObjectStoreError(
+                .malformedAnswer, "cannot read object \"\(key)\": the store says unchanged, unasked",
+                outcomeIsUnknown: false)
+        }
+    }
+
+    /// Whether any other block exists.
+    private func otherBlocks() async -> ProbeResult.OtherBlocks {
+        var after: ObjectKey? = keys.keyBeforeAllBlocks
+        do {
+            for _ in 0..<Self.listPagesMax {
+                let page = try await store.list(prefix: keys.prefix, after: after, limit: 1000, .foreground)
+                if let entry = page.entries.first(where: { keys.block(named: $0.key) != nil }) { return .example(entry.key) }
+                guard let next = page.next else { return .none }
+                after = next
+            }
+            return .unknown("the bucket holds too many other objects under the same prefix")
+        } catch {
+            return .unknown(error.message)
+        }
+    }
+
+    private func explained(_ error: ObjectStoreError, _ key: ObjectKey) -> VolumeError {
+        var text = "cannot look for the volume's sizes (object \"\(key)\"): \(error.message)"
+        if error.code == .forbidden {
+            text +=
+                isAnonymous
+                ? "; without credentials the bucket must let everyone read and list it, or blocks of zeros are refused too"
+                : "; the credentials must allow s3:GetObject and s3:ListBucket, or a missing object is refused too"
+        }
+        return VolumeError(.store, text, cause: error)
+    }
+}
