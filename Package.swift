@@ -75,7 +75,8 @@ let package = Package(
             name: "S3Tests", dependencies: ["S3", "ObjectStores", "StoreTesting", "DataPath", "ScriptedServer", log],
             swiftSettings: strict),
         .testTarget(
-            name: "VolumesTests", dependencies: ["Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", log],
+            name: "VolumesTests",
+            dependencies: ["Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", "Cryptography", log],
             swiftSettings: strict),
         .testTarget(
             name: "FUSETests", dependencies: ["FUSE", "StoreTesting", "BlockStores", "DataPath", log], swiftSettings: strict),
