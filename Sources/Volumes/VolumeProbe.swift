@@ -144,11 +144,9 @@ public struct VolumeProbe: Sendable {
 
     private func explained(_ error: ObjectStoreError, _ key: ObjectKey) -> VolumeError {
         var text = "cannot look for the volume's sizes (object \"\(key)\"): \(error.message)"
-        if error.code == .forbidden {
-            text +=
-                isAnonymous
-                ? "; without credentials the bucket must let everyone read and list it, or blocks of zeros are refused too"
-                : "; the credentials must allow s3:GetObject and s3:ListBucket, or a missing object is refused too"
+        // What a refusal means to the anonymous, the store's own message says.
+        if error.code == .forbidden, !isAnonymous {
+            text += "; the credentials must allow s3:GetObject and s3:ListBucket, or a missing object is refused too"
         }
         return VolumeError(.store, text, cause: error)
     }

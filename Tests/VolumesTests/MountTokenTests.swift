@@ -151,7 +151,9 @@ struct MountTokenTests {
         #expect(successes <= 1)
     }
 
-    @Test("a store that has no conditions at all is mounted the plain way", arguments: [ObjectStoreError.Code.notImplemented, .badRequest])
+    @Test(
+        "a store that has no conditions at all is mounted the plain way",
+        arguments: [ObjectStoreError.Code.notImplemented, .badRequest])
     func unsupported(code: ObjectStoreError.Code) async throws {
         let isFirst = Mutex(true)
         store.on { request in

@@ -87,7 +87,8 @@ struct SettlementStateMachineTests {
     func bytes() {
         var machine = SettlementStateMachine(
             limits: SettlementLimits(window: .seconds(60), retainedBytesMax: 10, watchedBlocksMax: 3))
-        func end(_ block: BlockNumber, _ count: Int, isSettled: Bool, at now: Duration = .zero) -> SettlementStateMachine.Verdict {
+        func end(_ block: BlockNumber, _ count: Int, isSettled: Bool, at now: Duration = .zero) -> SettlementStateMachine.Verdict
+        {
             let contents = count == 0 ? BlockContents.zero : .filled(1, count: count)
             let expected = SettlementStateMachine.Expectation(contents: contents, eTag: nil)
             return machine.endMutation(of: [block], expected, isSettled: isSettled, beganAt: now, now: now)

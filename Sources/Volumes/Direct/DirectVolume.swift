@@ -91,10 +91,10 @@ public final class DirectVolume: BlockStore {
         _ contents: BlockContents, to block: BlockNumber, _ context: IOContext
     ) async throws(BlockStoreError) -> BlockVersion {
         check(block)
-        let contents = contents.isAllZeros ? .zero : contents
         if case .bytes(let slice) = contents {
             precondition(slice.count == geometry.blockSize, "a block is written whole")
         }
+        let contents = contents.isAllZeros ? .zero : contents
         let eTag = try await change([block], to: contents, context)
         return contents.isZero ? .zero : BlockObject.version(eTag)
     }
