@@ -54,9 +54,15 @@ final class ScriptedConnection {
             request.values.append(String(line[line.index(after: colon)...].drop { $0 == " " }))
         }
         let length = request.header("content-length").flatMap { Int($0) } ?? 0
+        var sincePause = 0
         while unread.count < length {
-            guard waitReadable(), read(atMost: receiveRate.map { max($0 / 20, 1) } ?? 65536) > 0 else { return nil }
-            if receiveRate != nil, !pause(.milliseconds(50)) { return nil }
+            guard waitReadable() else { return nil }
+            let received = read(atMost: receiveRate.map { max($0 / 20 - sincePause, 1) } ?? 65536)
+            guard received > 0 else { return nil }
+            sincePause += received
+            guard let receiveRate, sincePause >= receiveRate / 20 else { continue }
+            guard pause(.milliseconds(50)) else { return nil }
+            sincePause = 0
         }
         request.body = Array(unread[..<length])
         unread.removeFirst(length)

@@ -58,7 +58,7 @@ public final class ScriptedServer: Sendable {
         guard stopEvent >= 0, listener >= 0 else { throw CannotStart(step: "socket", errno: errno) }
         if receiveRate != nil {
             // Small, so that the client feels the pace.
-            var size: Int32 = 4096
+            var size: Int32 = 32768
             setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, 4)
         }
         guard let port = Self.bind(listener) else { throw CannotStart(step: "bind", errno: errno) }
