@@ -129,7 +129,7 @@ final class CurlHandle {
     private func setLimits(_ settings: TransportSettings) {
         let connect = max(min(settings.connectTimeout, settings.timeout), .milliseconds(1)) / .milliseconds(1)
         curl_easy_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, Int(connect))
-        curl_easy_set_long(easy, CURLOPT_BUFFERSIZE, Self.bufferSize)
+        curl_easy_set_long(easy, CURLOPT_BUFFERSIZE, Self.receiveSize(settings))
         curl_easy_set_long(easy, CURLOPT_UPLOAD_BUFFERSIZE, Self.bufferSize)
         if let bits = settings.uploadBitsPerSecondMax {
             curl_easy_set_offset(easy, CURLOPT_MAX_SEND_SPEED_LARGE, curl_off_t(max(bits / 8, 1)))
@@ -137,6 +137,13 @@ final class CurlHandle {
         if let bits = settings.downloadBitsPerSecondMax {
             curl_easy_set_offset(easy, CURLOPT_MAX_RECV_SPEED_LARGE, curl_off_t(max(bits / 8, 1)))
         }
+    }
+
+    /// How many bytes are received at a time. Under a speed limit fewer: curl looks at the limit only after up to a hundred
+    /// pieces, which must not be worth more than a quarter of a second.
+    private static func receiveSize(_ settings: TransportSettings) -> Int {
+        guard let bits = settings.downloadBitsPerSecondMax else { return bufferSize }
+        return min(max(bits / 8 / 400, 1024), bufferSize)
     }
 
     /// What curl says went wrong, in its own words; empty when it says nothing.
