@@ -78,8 +78,9 @@ struct TLSServer {
         for attempt in 0..<20 {
             let port = UInt16(20_000 + (Int(getpid()) * 7 + attempt * 131 + Int(clock() % 977)) % 12_000)
             let made =
-                "cd \(directory) && { [ -e cert.pem ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout key.pem"
-                + " -out cert.pem -subj /CN=test -addext subjectAltName=IP:\(subject) 2>/dev/null; }"
+                "cd \(directory) && { [ -e cert.pem ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+                + " -nodes -days 2 -keyout key.pem -out cert.pem"
+                + " -subj /CN=test -addext subjectAltName=IP:\(subject) 2>/dev/null; }"
                 + " && printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok' > answer"
                 + " && exec openssl s_server -accept 127.0.0.1:\(port) -cert cert.pem -key key.pem -HTTP >/dev/null 2>&1"
             guard let process = Self.spawn(made) else { throw Failed(step: "posix_spawn") }

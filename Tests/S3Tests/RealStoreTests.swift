@@ -10,7 +10,8 @@ import Testing
 @testable import S3
 
 /// Runs against a real S3 service when the environment names one, as the project's RGW script prints it: S3_ENDPOINT,
-/// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; S3_CA_FILE where its certificate is its own. Uses a bucket of its own, which must be allowed to be made.
+/// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; S3_CA_FILE where its certificate is its own. Uses a bucket of its own, which must be
+/// allowed to be made.
 @Suite("S3 client on a real store", .enabled(if: RealStore.endpoint != nil), .serialized)
 struct RealStoreTests {
     static let strangeKeys = [
