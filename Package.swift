@@ -21,7 +21,7 @@ let package = Package(
     products: [
         .executable(name: "s3backer", targets: ["s3backer"]),
         // For Benchmarks, which is a package of its own.
-        .library(name: "Stores", targets: ["BlockStores", "ObjectStores", "Volumes", "S3", "FUSE", "StoreTesting"]),
+        .library(name: "Stores", targets: ["DataPath", "BlockStores", "ObjectStores", "Volumes", "S3", "FUSE", "StoreTesting"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -79,7 +79,8 @@ let package = Package(
             dependencies: ["Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", "Cryptography", log],
             swiftSettings: strict),
         .testTarget(
-            name: "FUSETests", dependencies: ["FUSE", "StoreTesting", "BlockStores", "DataPath", log], swiftSettings: strict),
+            name: "FUSETests", dependencies: ["FUSE", "StoreTesting", "BlockStores", "DataPath", "CLinux", log],
+            swiftSettings: strict),
         .testTarget(
             name: "DaemonTests", dependencies: ["Daemon", "StoreTesting", "ObjectStores", "DataPath", log], swiftSettings: strict),
         .testTarget(
