@@ -55,6 +55,12 @@ public struct FUSESettings: Sendable {
         }
     }
 
+    /// Looks whether something can be mounted on ``mountPoint``; worth doing before anything is asked of the store.
+    ///
+    /// - Returns: The absolute path without symbolic links, which stays right when the process leaves its directory.
+    /// - Throws: `.badMountPoint`, `.unavailable`; see ``FUSESession/mount()``, which looks again.
+    public func resolveMountPoint() throws(FUSEError) -> String { try MountPoint.check(mountPoint) }
+
     private static func validate(name: String, isEmptyAllowed: Bool) throws(FUSEError) {
         let bytes = name.utf8
         let isGood =
