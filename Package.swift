@@ -79,7 +79,7 @@ let package = Package(
             dependencies: ["Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", "Cryptography", log],
             swiftSettings: strict),
         .testTarget(
-            name: "FUSETests", dependencies: ["FUSE", "StoreTesting", "BlockStores", "DataPath", "CLinux", log],
+            name: "FUSETests", dependencies: ["FUSE", "StoreTesting", "BlockStores", "DataPath", "CFuse", "CLinux", log],
             swiftSettings: strict),
         .testTarget(
             name: "DaemonTests", dependencies: ["Daemon", "StoreTesting", "ObjectStores", "DataPath", log], swiftSettings: strict),

@@ -22,6 +22,11 @@
 #define SEEK_HOLE 4
 #endif
 
+// open(2): only visible with _GNU_SOURCE; the value differs between processors.
+#ifndef O_DIRECT
+#define O_DIRECT __O_DIRECT
+#endif
+
 // prctl(2), Linux 5.6.
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
