@@ -31,6 +31,8 @@ public final class FUSESession: Sendable {
     struct Mounted: @unchecked Sendable {
         // Proof for @unchecked: libfuse allows calls on a session from any thread; it is destroyed by serve() alone, after the
         // state machine has ended, behind which nobody uses it.
+
+        /// libfuse's own handle.
         let session: OpaquePointer
         /// Kept here for libfuse, which knows only the address.
         let fileSystem: FileSystem
@@ -42,14 +44,21 @@ public final class FUSESession: Sendable {
 
     /// What the threads share.
     struct State: Sendable {
+        /// How far the end has come.
         var machine = StopStateMachine()
+        /// Nil before ``FUSESession/mount()``.
         var mounted: Mounted?
     }
 
+    /// What the command line says.
     let settings: FUSESettings
+    /// What the file shows.
     let disk: any Disk
+    /// Where tasks go on after their first suspension.
     let executor: any TaskExecutor
+    /// Where start, stop and failures are told.
     let logger: Logger
+    /// What libfuse's threads, the watching thread and the callers share.
     let state = Monitor(State())
     private let statistics: any StatisticsText
     private let pool: BufferPool
@@ -72,7 +81,7 @@ public final class FUSESession: Sendable {
         self.logger = logger
     }
 
-    /// Mounts. The kernel holds back whoever uses the mount until ``serve(onReady:)`` runs.
+    /// Mounts; starts no thread, so the process may still fork. The kernel holds back whoever uses the mount until ``serve(onReady:)`` runs.
     ///
     /// - Throws: `.badOption`; `.unavailable` without /dev/fuse, or when others may not be let in; `.badMountPoint`;
     ///   `.refused` by the kernel or fusermount3; `.stopped` when ``requestStop()`` was first. Then nothing is mounted.

@@ -30,12 +30,19 @@ enum Node: UInt64, Sendable {
 /// - Concurrency: called by all threads of libfuse at once.
 /// - Source: Docs/Semantics.md; Docs/Architecture.md, "The data path".
 final class FileSystem: Sendable {
+    /// What the file shows.
     let disk: any Disk
+    /// What the statistics file shows.
     let statistics: any StatisticsText
+    /// What the command line says.
     let settings: FUSESettings
+    /// What the user's `-o` options say, which win.
     let options: MountOptions
+    /// Where tasks go on after their first suspension.
     let executor: any TaskExecutor
+    /// Where write data is copied to.
     let pool: BufferPool
+    /// Where failures are told.
     let logger: Logger
     /// What read requests of zeros are answered with.
     let zeros = ZeroPages(count: FileSystem.readSizeMax)
