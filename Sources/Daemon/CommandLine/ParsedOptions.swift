@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import ArgumentParser
+
+/// The options that were given, each in its type; nil or false where it was not given.
+///
+/// Reads only words of the form `--NAME` and `--NAME=VALUE` whose names and values ``CommandLineReader`` has checked.
+struct ParsedOptions: ParsableArguments {
+    @Option(.accessFile) var accessFile: String?
+    @Option(.accessId) var accessId: String?
+    @Option(.accessKey) var accessKey: String?
+    @Option(.accessKeyEnv) var accessKeyEnv: String?
+
+    @Option(.baseURL) var baseURL: String?
+    @Option(.region) var region: String?
+    @Flag(.ssl) var ssl: Bool
+    @Flag(.vhost) var vhost: Bool
+    @Flag(.noVhost) var noVhost: Bool
+    @Option(.cacert) var cacert: String?
+    @Flag(.insecure) var insecure: Bool
+    @Option(.timeout) var timeout: WholeNumber?
+    @Option(.initialRetryPause) var initialRetryPause: WholeNumber?
+    @Option(.maxRetryPause) var maxRetryPause: WholeNumber?
+    @Option(.maxUploadSpeed) var maxUploadSpeed: ByteSize?
+    @Option(.maxDownloadSpeed) var maxDownloadSpeed: ByteSize?
+    @Flag(.http11) var http11: Bool
+    @Flag(.noCurlCache) var noCurlCache: Bool
+    @Option(.ipTOS) var ipTOS: String?
+
+    @Option(.prefix) var prefix: String?
+    @Flag(.blockHashPrefix) var blockHashPrefix: Bool
+    @Option(.storageClass) var storageClass: String?
+    @Option(.accessType) var accessType: String?
+    @Option(.authVersion) var authVersion: String?
+    @Option(.sse) var sse: String?
+    @Option(.sseKeyID) var sseKeyID: String?
+
+    @Option(.size) var size: ByteSize?
+    @Option(.blockSize) var blockSize: ByteSize?
+    @Flag(.noAutoDetect) var noAutoDetect: Bool
+
+    @Option(.filename) var filename: String?
+    @Option(.fileMode) var fileMode: FileMode?
+    @Option(.statsFilename) var statsFilename: String?
+    @Flag(.directIO) var directIO: Bool
+    @Flag(.readOnly) var readOnly: Bool
+    @Option(.blockCacheSize) var blockCacheSize: WholeNumber?
+
+    @Flag(.test) var test: Bool
+    @Flag(.force) var force: Bool
+    @Flag(.resetMountedFlag) var resetMountedFlag: Bool
+    @Flag(.quiet) var quiet: Bool
+    @Flag(.debug) var debug: Bool
+    @Flag(.debugHTTP) var debugHTTP: Bool
+
+    /// Reads the checked words.
+    ///
+    /// - Throws: Only where this type and the option table contradict each other.
+    static func read(_ words: [String]) throws(UserError) -> ParsedOptions {
+        do {
+            return try ParsedOptions.parse(words)
+        } catch {
+            throw UserError(ParsedOptions.message(for: error))
+        }
+    }
+}

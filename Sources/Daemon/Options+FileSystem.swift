@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+/// Each entry says itself, in its help text, what it is for.
+extension OptionDescription {
+    static let filename = OptionDescription(
+        name: "filename", .text("NAME"), .fileSystem, "Name of the disk file", default: "file")
+    static let fileMode = OptionDescription(
+        name: "fileMode", .fileMode, .fileSystem, "Permissions of the disk file", default: "0600, or 0400 with --readOnly")
+    static let statsFilename = OptionDescription(
+        name: "statsFilename", .text("NAME"), .fileSystem, "Name of the statistics file; empty: there is none",
+        default: "stats")
+    static let directIO = OptionDescription(
+        name: "directIO", .flag, .fileSystem, "Keep the disk file out of the kernel's page cache")
+    static let readOnly = OptionDescription(
+        name: "readOnly", .flag, .fileSystem, "Refuse every change")
+    static let blockCacheSize = OptionDescription(
+        name: "blockCacheSize", .number("BLOCKS"), .fileSystem, "Only 0: this version has no block cache", default: "0")
+
+    /// What the mounted directory looks like.
+    static let fileSystemOptions: [OptionDescription] = [
+        .filename, .fileMode, .statsFilename, .directIO, .readOnly, .blockCacheSize,
+    ]
+}

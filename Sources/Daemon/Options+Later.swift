@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+extension OptionDescription {
+    /// What the C program has and this version refuses, by name and with a reason, so that nobody believes it is in force.
+    ///
+    /// The help text of each is the function it belongs to.
+    static let laterOptions: [OptionDescription] = [
+        OptionDescription(name: "accessEC2IAM", .text("ROLE"), .later, "credentials of an EC2 role"),
+        OptionDescription(name: "accessEC2IAM-IMDSv2", .flag, .later, "credentials of an EC2 role"),
+        OptionDescription(name: "defaultContentEncoding", .text("ENCODING"), .later, "compression"),
+        OptionDescription(name: "compress", .flag, .later, "compression"),
+        OptionDescription(name: "compress-level", .text("LEVEL"), .later, "compression"),
+        OptionDescription(name: "encrypt", .flag, .later, "encryption"),
+        OptionDescription(name: "password", .text("PASSWORD"), .later, "encryption", isSecret: true),
+        OptionDescription(name: "passwordFile", .text("FILE"), .later, "encryption"),
+        OptionDescription(name: "keyLength", .number("BYTES"), .later, "encryption"),
+        OptionDescription(name: "blockCacheThreads", .number("NUM"), .later, "the block cache"),
+        OptionDescription(name: "blockCacheWriteDelay", .number("MILLIS"), .later, "the block cache"),
+        OptionDescription(name: "blockCacheTimeout", .number("MILLIS"), .later, "the block cache"),
+        OptionDescription(name: "blockCacheMaxDirty", .number("BLOCKS"), .later, "the block cache"),
+        OptionDescription(name: "blockCacheSync", .flag, .later, "the block cache"),
+        OptionDescription(name: "blockCacheNumProtected", .number("BLOCKS"), .later, "the block cache"),
+        OptionDescription(name: "blockCacheFile", .text("FILE"), .later, "the block cache"),
+        OptionDescription(name: "blockCacheNoVerify", .flag, .later, "the block cache"),
+        OptionDescription(name: "blockCacheFileAdvise", .flag, .later, "the block cache"),
+        OptionDescription(name: "blockCacheRecoverDirtyBlocks", .flag, .later, "the block cache"),
+        OptionDescription(name: "readAhead", .number("BLOCKS"), .later, "the block cache"),
+        OptionDescription(name: "readAheadTrigger", .number("BLOCKS"), .later, "the block cache"),
+        OptionDescription(name: "md5CacheSize", .number("BLOCKS"), .later, "the guard for eventually consistent stores"),
+        OptionDescription(name: "md5CacheTime", .number("MILLIS"), .later, "the guard for eventually consistent stores"),
+        OptionDescription(name: "minWriteDelay", .number("MILLIS"), .later, "the guard for eventually consistent stores"),
+        OptionDescription(name: "listBlocks", .flag, .later, "the survey of blocks"),
+        OptionDescription(name: "listBlocksThreads", .number("NUM"), .later, "the survey of blocks"),
+        OptionDescription(name: "statsFileMirror", .text("FILE"), .later, "a copy of the statistics file"),
+        OptionDescription(name: "statsFileMirrorInterval", .number("MILLIS"), .later, "a copy of the statistics file"),
+        OptionDescription(name: "erase", .flag, .later, "erasing a volume"),
+        OptionDescription(name: "sharedDiskMode", .flag, .later, "sharing a volume"),
+        OptionDescription(name: "test-errors", .flag, .later, "artificial faults"),
+        OptionDescription(name: "test-delays", .flag, .later, "artificial faults"),
+        OptionDescription(name: "test-discard", .flag, .later, "artificial faults"),
+        OptionDescription(name: "nbd", .flag, .later, "NBD"),
+        OptionDescription(name: "nbd-flag", .text("FLAG"), .later, "NBD"),
+        OptionDescription(name: "nbd-param", .text("PARAM"), .later, "NBD"),
+    ]
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import CLinux
+internal import Glibc
+internal import Synchronization
+
+/// The threads on which everything runs that had to wait: a task executor of a fixed number of threads.
+///
+/// File I/O of the local store and hashing may block these threads; Swift's own pool has one thread per processor and must
+/// not be blocked. Requests begin on the FUSE threads and come here after their first suspension.
+///
+/// **The queue** needs no limit of its own: a job is a task that is ready to go on, it stands in the queue at most once, and
+/// how many tasks there are is bounded where they are made (requests by FUSE's max_background, blocks of a request by
+/// `BlockDisk`'s fan-out, requests to the store by `LimitedObjectStore`).
+///
+/// - Concurrency: safe from anywhere.
+public final class IOPool: TaskExecutor {
+    // Proof for @unchecked: `queue` and `isStopping` are touched only under `lock`; the two pthread objects are made once, at
+    // addresses that never move, and destroyed when no thread is left.
+    private final class Shared: @unchecked Sendable {
+        let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+        let hasWork = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+        var queue = JobQueue()
+        var isStopping = false
+
+        init() {
+            pthread_mutex_init(lock, nil)
+            pthread_cond_init(hasWork, nil)
+        }
+
+        deinit {
+            pthread_cond_destroy(hasWork)
+            pthread_mutex_destroy(lock)
+            hasWork.deallocate()
+            lock.deallocate()
+        }
+
+        func put(_ job: UnownedJob) {
+            pthread_mutex_lock(lock)
+            queue.append(job)
+            pthread_mutex_unlock(lock)
+            pthread_cond_signal(hasWork)
+        }
+
+        /// Waits for a job; nil when the pool ends and nothing is left to do.
+        func take() -> UnownedJob? {
+            pthread_mutex_lock(lock)
+            defer { pthread_mutex_unlock(lock) }
+            while true {
+                if let job = queue.popFirst() { return job }
+                if isStopping { return nil }
+                pthread_cond_wait(hasWork, lock)
+            }
+        }
+
+        func stop() {
+            pthread_mutex_lock(lock)
+            isStopping = true
+            pthread_mutex_unlock(lock)
+            pthread_cond_broadcast(hasWork)
+        }
+    }
+
+    private let shared = Shared()
+    private let threads = Mutex<[JoinableThread]>([])
+
+    /// Starts the threads.
+    ///
+    /// - Parameter threadCount: At least 1. More than processors: a thread that waits for a disk uses none.
+    public init(threadCount: Int) {
+        precondition(threadCount > 0, "a pool without threads runs nothing")
+        let shared = self.shared
+        for index in 0..<threadCount {
+            let thread = JoinableThread(name: "io-\(index)") { [unowned self] in
+                let executor = self.asUnownedTaskExecutor()
+                while let job = shared.take() { job.runSynchronously(on: executor) }
+            }
+            threads.withLock { $0.append(thread) }
+        }
+    }
+
+    /// Takes a job; called by the runtime.
+    public func enqueue(_ job: consuming ExecutorJob) { shared.put(UnownedJob(job)) }
+
+    /// Runs what is queued, ends the threads and waits for them. Not to be called on one of them.
+    ///
+    /// The pool must outlive its threads, so this must have been called before the last reference goes.
+    public func shutDown() {
+        shared.stop()
+        let joinable = threads.withLock { threads in
+            defer { threads = [] }
+            return threads
+        }
+        for thread in joinable { thread.join() }
+    }
+}
+
+/// A queue of jobs in two arrays: no allocation per job once it has grown.
+private struct JobQueue {
+    private var incoming: [UnownedJob] = []
+    private var outgoing: [UnownedJob] = []
+
+    mutating func append(_ job: UnownedJob) { incoming.append(job) }
+
+    mutating func popFirst() -> UnownedJob? {
+        if outgoing.isEmpty {
+            swap(&incoming, &outgoing)
+            outgoing.reverse()
+        }
+        return outgoing.popLast()
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import Glibc
+internal import Logging
+internal import Synchronization
+
+/// What a request to stop does at the moment: cancel the start, or end the session.
+///
+/// - Concurrency: safe from anywhere.
+final class StopSwitch: Sendable {
+    private struct State {
+        var action: (@Sendable () -> Void)?
+        var isPending = false
+    }
+    private let state = Mutex(State())
+
+    /// Decides what a request does from now on. One that came while nothing was connected is acted upon at once.
+    func connect(_ action: @escaping @Sendable () -> Void) {
+        let isPending = state.withLock { state in
+            state.action = action
+            defer { state.isPending = false }
+            return state.isPending
+        }
+        if isPending { action() }
+    }
+
+    /// Keeps the next request until something is connected again.
+    func disconnect() { state.withLock { $0.action = nil } }
+
+    /// Asks to stop.
+    func request() {
+        let action = state.withLock { state in
+            if state.action == nil { state.isPending = true }
+            return state.action
+        }
+        action?()
+    }
+}
+
+/// SIGHUP, SIGINT and SIGTERM, taken by a thread of their own instead of by handlers, so that ordinary code can run.
+enum StopSignals {
+    /// Blocks the signals in the calling thread and in all threads it starts later, and ignores SIGPIPE.
+    ///
+    /// To be called before there are other threads.
+    static func block() {
+        var set = signals
+        pthread_sigmask(SIG_BLOCK, &set, nil)
+        signal(SIGPIPE, SIG_IGN)
+    }
+
+    /// Starts the thread that waits for the signals, each of which is a request to stop.
+    ///
+    /// It ends with the process: nobody waits for it.
+    static func start(_ stopping: StopSwitch, logger: Logger) {
+        _ = JoinableThread(name: "signals") {
+            var set = signals
+            while true {
+                var number: Int32 = 0
+                // See: 'man 3 sigwait'.
+                guard sigwait(&set, &number) == 0 else { continue }
+                logger.info("stopping on signal", metadata: ["signal": "\(name(of: number))"])
+                stopping.request()
+            }
+        }
+    }
+
+    private static var signals: sigset_t {
+        var set = sigset_t()
+        sigemptyset(&set)
+        for number in [SIGHUP, SIGINT, SIGTERM] { sigaddset(&set, number) }
+        return set
+    }
+
+    private static func name(of number: Int32) -> String {
+        switch number {
+        case SIGHUP: "HUP"
+        case SIGINT: "INT"
+        case SIGTERM: "TERM"
+        default: "\(number)"
+        }
+    }
+}

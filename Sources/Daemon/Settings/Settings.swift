@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+/// Everything the user has decided, checked; made before anything on disk or on S3 is touched, and never changed after.
+struct Settings: Sendable {
+    /// What is to be done.
+    enum Command: Equatable, Sendable {
+        /// Serve the disk at this mount point, as the user wrote it.
+        case mount(at: String)
+        /// Remove the mount token.
+        case resetMountToken
+    }
+
+    /// What is to be done.
+    let command: Command
+    /// Where the objects are.
+    let store: StoreSettings
+    /// What the objects are called.
+    let layout: LayoutSettings
+    /// How large the disk is.
+    let geometry: GeometrySettings
+    /// What the mounted directory looks like.
+    let fileSystem: FileSystemSettings
+    /// How the process behaves.
+    let process: ProcessSettings
+    /// Lines for the user about what is accepted, but perhaps not meant.
+    let warnings: [String]
+
+    /// The volume in messages, and the source in /proc/mounts: `http://host/bucket/prefix`, `file:///directory/prefix`.
+    var volumeDescription: String {
+        switch store {
+        case .directory(let path): "file://\(path)/\(layout.prefix)"
+        case .s3(let bucket): bucket.url + layout.prefix
+        }
+    }
+}
+
+/// Where the objects are.
+enum StoreSettings: Sendable {
+    /// In a local directory (`--test`).
+    case directory(String)
+    /// In a bucket.
+    case s3(BucketSettings)
+}
+
+/// What the objects are called.
+struct LayoutSettings: Equatable, Sendable {
+    /// In front of every object name.
+    let prefix: String
+    /// Whether a hash stands in front of block names.
+    let isHashed: Bool
+}
+
+/// How large the disk is, as far as the user says so.
+struct GeometrySettings: Equatable, Sendable {
+    /// The bytes of a block when neither user nor store say otherwise.
+    static let blockSizeDefault = 4096
+
+    /// The bytes of the disk; nil asks the store.
+    let sizeBytes: UInt64?
+    /// The bytes of a block, a power of two below 2^32; nil asks the store.
+    let blockSize: Int?
+    /// Whether the store is asked at all.
+    let isAutoDetected: Bool
+    /// Whether the user's sizes, and the user's mount, win over what the store says (`--force`).
+    let isForced: Bool
+}
+
+/// What the mounted directory looks like.
+struct FileSystemSettings: Equatable, Sendable {
+    /// The disk's name.
+    let fileName: String
+    /// The disk's permission bits.
+    let fileMode: UInt32
+    /// The statistics file's name; nil means none.
+    let statisticsFileName: String?
+    /// Whether the disk stays out of the kernel's page cache.
+    let isDirectIO: Bool
+    /// Whether every change is refused.
+    let isReadOnly: Bool
+    /// The owner of everything.
+    let userID: UInt32
+    /// The group of everything.
+    let groupID: UInt32
+    /// Whether one thread serves all requests.
+    let isSingleThreaded: Bool
+    /// Words for FUSE, from `-o` lists.
+    let fuseOptions: [String]
+}
+
+/// How the process behaves.
+struct ProcessSettings: Equatable, Sendable {
+    /// Whether it stays in the foreground.
+    let isForeground: Bool
+    /// Whether every request is logged.
+    let isDebug: Bool
+    /// Whether the progress of the start is kept back.
+    let isQuiet: Bool
+}
