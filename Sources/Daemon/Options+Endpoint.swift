@@ -4,7 +4,7 @@
 /// Each entry says itself, in its help text, what it is for.
 extension OptionDescription {
     static let baseURL = OptionDescription(
-        name: "baseURL", .text("URL"), .endpoint, "Where S3 is: http:// or https://, ending in a slash",
+        name: "baseURL", .text("URL"), .endpoint, "URL of S3, ending in a slash",
         default: "http://s3.amazonaws.com/")
     static let region = OptionDescription(
         name: "region", .text("REGION"), .endpoint, "Region of the bucket; implies --vhost", default: "us-east-1")

@@ -6,9 +6,9 @@ extension OptionDescription {
     static let filename = OptionDescription(
         name: "filename", .text("NAME"), .fileSystem, "Name of the disk file", default: "file")
     static let fileMode = OptionDescription(
-        name: "fileMode", .fileMode, .fileSystem, "Permissions of the disk file", default: "0600, or 0400 with --readOnly")
+        name: "fileMode", .fileMode, .fileSystem, "Permissions of the disk file", default: "0600, 0400 if read only")
     static let statsFilename = OptionDescription(
-        name: "statsFilename", .text("NAME"), .fileSystem, "Name of the statistics file; empty: there is none",
+        name: "statsFilename", .text("NAME"), .fileSystem, "Name of the statistics file; empty for none",
         default: "stats")
     static let directIO = OptionDescription(
         name: "directIO", .flag, .fileSystem, "Keep the disk file out of the kernel's page cache")

@@ -6,17 +6,17 @@ extension OptionDescription {
     static let test = OptionDescription(
         name: "test", .flag, .modes, "Store in a local directory instead of a bucket")
     static let force = OptionDescription(
-        name: "force", .flag, .modes, "Override other sizes, and the mount token of somebody else")
+        name: "force", .flag, .modes, "Override other sizes and a foreign mount token")
     static let resetMountedFlag = OptionDescription(
         name: "reset-mounted-flag", .flag, .modes, "Remove the mount token and end")
     static let configFile = OptionDescription(
-        name: "configFile", .text("FILE"), .modes, "Read further arguments from a file, one a line (also -F FILE)")
+        name: "configFile", .text("FILE"), .modes, "Read more arguments from a file (also -F FILE)")
     static let quiet = OptionDescription(
         name: "quiet", .flag, .modes, "Say nothing about the progress of the start")
     static let debug = OptionDescription(
         name: "debug", .flag, .modes, "Log every request")
     static let debugHTTP = OptionDescription(
-        name: "debug-http", .flag, .modes, "Log the headers of requests and answers, without secrets")
+        name: "debug-http", .flag, .modes, "Log the headers of requests and answers")
     static let help = OptionDescription(
         name: "help", .flag, .modes, "Show this text and end (also -h and -?)")
     static let version = OptionDescription(

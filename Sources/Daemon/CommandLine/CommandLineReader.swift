@@ -7,12 +7,8 @@ struct CommandLineWords: Equatable {
     var options: [String] = []
     /// Bucket (or directory) and mount point, in this order.
     var positionals: [String] = []
-    /// Words of `-o` lists that FUSE acts on.
+    /// Words of `-o` lists that FUSE has to understand; with the escapes that a list needs.
     var fuseOptions: [String] = []
-    /// The owner asked for with `-o uid=`.
-    var userID: UInt32?
-    /// The group asked for with `-o gid=`.
-    var groupID: UInt32?
     /// Whether `-o ro` was given.
     var isReadOnly = false
     /// `-f` or `-d`: stay in the foreground.
@@ -117,21 +113,13 @@ struct CommandLineReader {
                 if !rest.isEmpty { pending += [Word(text: rest, origin: word.origin), Word(text: "-o", origin: word.origin)] }
                 return try take(option: item.word, as: "\"-o \(name)\"", at: word)
             }
-            if OptionTable.option(named: name) == nil, let option = MountOption(word: item.word) {
-                take(option, item.word)
-            } else {
+            if OptionTable.option(named: name) != nil || OptionTable.correction(of: name) != nil {
                 try take(option: item.word, as: "\"-o \(name)\"", at: word)
+            } else if let option = MountOption(word: item.word) {
+                if option == .readOnly { words.isReadOnly = true }
+            } else {
+                words.fuseOptions.append(escapeForOptionList(item.word))
             }
-        }
-    }
-
-    private mutating func take(_ option: MountOption, _ word: String) {
-        switch option {
-        case .fuse: words.fuseOptions.append(word)
-        case .readOnly: words.isReadOnly = true
-        case .userID(let number): words.userID = number
-        case .groupID(let number): words.groupID = number
-        case .withoutEffect: break
         }
     }
 

@@ -70,7 +70,9 @@ enum OptionSection: String, CaseIterable, Sendable {
 extension Option {
     /// Declares an option with a value, as described in the table.
     init<T: ExpressibleByArgument>(_ description: OptionDescription) where Value == T? {
-        self.init(name: .customLong(description.name), help: ArgumentHelp(stringLiteral: description.help))
+        self.init(
+            name: .customLong(description.name), parsing: .unconditional,
+            help: ArgumentHelp(stringLiteral: description.help))
     }
 }
 

@@ -59,7 +59,12 @@ struct ParsedOptions: ParsableArguments {
     /// - Throws: Only where this type and the option table contradict each other.
     static func read(_ words: [String]) throws(UserError) -> ParsedOptions {
         do {
-            return try ParsedOptions.parse(words)
+            // Name and value as two words: ArgumentParser takes "--NAME=" for a value that is missing.
+            return try ParsedOptions.parse(
+                words.flatMap { word in
+                    let (name, value) = splitAtEquals(word)
+                    return [name] + (value.map { [$0] } ?? [])
+                })
         } catch {
             throw UserError(ParsedOptions.message(for: error))
         }

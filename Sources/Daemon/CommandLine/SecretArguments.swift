@@ -57,17 +57,18 @@ enum SecretArguments {
         for name in names {
             let pattern = Array("\(name)=".utf8)
             guard argument.count > pattern.count else { continue }
-            for index in 0...(argument.count - pattern.count) where argument[index..<index + pattern.count].elementsEqual(pattern) {
+            for index in 0...(argument.count - pattern.count) where argument[index..<index + pattern.count].elementsEqual(pattern)
+            {
                 let before = index == 0 ? nil : argument[index - 1]
                 guard before == nil || before == UInt8(ascii: ",") || before == UInt8(ascii: "-") || before == UInt8(ascii: "o")
                 else { continue }
                 // A long option is a secret to its end; in a list the value ends at the next comma that is not escaped.
                 let isLong = index == 2 && argument[0] == UInt8(ascii: "-") && argument[1] == UInt8(ascii: "-")
-                var position = index + pattern.count
-                while position < argument.count {
-                    if !isLong, argument[position] == UInt8(ascii: ","), argument[position - 1] != UInt8(ascii: "\\") { break }
+                var isEscaped = false
+                for position in (index + pattern.count)..<argument.count {
+                    if !isLong, !isEscaped, argument[position] == UInt8(ascii: ",") { break }
+                    isEscaped = !isEscaped && argument[position] == UInt8(ascii: "\\")
                     argument[position] = UInt8(ascii: "*")
-                    position += 1
                 }
             }
         }

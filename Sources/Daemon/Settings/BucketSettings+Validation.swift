@@ -82,7 +82,8 @@ extension ConnectionSettings {
             text.lowercased().hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16) : Int(text, radix: text.hasPrefix("0") ? 8 : 10)
         guard let number, (0...255).contains(number), !text.hasPrefix("+"), !text.hasPrefix("-") else {
             throw UserError(
-                "invalid value \"\(text)\" for \"--ipTOS\": use one of \(names.keys.sorted().joined(separator: ", ")), or 0 to 255")
+                "invalid value \"\(text)\" for \"--ipTOS\": use one of \(names.keys.sorted().joined(separator: ", ")), or 0 to 255"
+            )
         }
         return number
     }
@@ -90,7 +91,8 @@ extension ConnectionSettings {
 
 extension ObjectSettings {
     private static let storageClasses = [
-        "STANDARD", "STANDARD_IA", "ONEZONE_IA", "REDUCED_REDUNDANCY", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE", "OUTPOSTS",
+        "STANDARD", "STANDARD_IA", "ONEZONE_IA", "REDUCED_REDUNDANCY", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE",
+        "OUTPOSTS",
     ]
     private static let accessTypes = ["private", "public-read", "public-read-write", "authenticated-read"]
 

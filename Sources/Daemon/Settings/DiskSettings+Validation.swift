@@ -31,7 +31,8 @@ extension GeometrySettings {
         }
         guard let blockSize = blockSize.map(UInt64.init) else { return size.count }
         guard size.count.isMultiple(of: blockSize) else {
-            throw UserError("invalid file size \"\(size)\": it must be a multiple of the block size \(ByteSize(count: blockSize))")
+            throw UserError(
+                "invalid file size \"\(size)\": it must be a multiple of the block size \(ByteSize(count: blockSize))")
         }
         guard size.count / blockSize < 1 << 32 else {
             throw UserError("cannot have more than 2^32 blocks: decrease \"--size\" or increase \"--blockSize\"")
@@ -56,10 +57,9 @@ extension FileSystemSettings {
         fileMode = options.fileMode?.bits ?? (isReadOnly ? 0o400 : 0o600)
         isDirectIO = options.directIO
         self.isReadOnly = isReadOnly
-        userID = words.userID ?? surroundings.userID
-        groupID = words.groupID ?? surroundings.groupID
-        isSingleThreaded = words.isSingleThreaded
-        fuseOptions = words.fuseOptions
+        userID = surroundings.userID
+        groupID = surroundings.groupID
+        fuseOptions = words.fuseOptions + (words.isSingleThreaded ? ["max_threads=1"] : [])
     }
 
     private static func check(name: String, of option: OptionDescription) throws(UserError) {

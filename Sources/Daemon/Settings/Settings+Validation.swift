@@ -78,7 +78,8 @@ extension Settings {
         guard slash > place.startIndex else {
             throw UserError("invalid S3 bucket \"\(place)\": a bucket's name does not start with a slash")
         }
-        guard !subdirectory.isEmpty, !subdirectory.hasPrefix("/"), !subdirectory.hasSuffix("/"), !subdirectory.contains("//") else {
+        guard !subdirectory.isEmpty, !subdirectory.hasPrefix("/"), !subdirectory.hasSuffix("/"), !subdirectory.contains("//")
+        else {
             throw UserError("invalid S3 bucket/prefix \"\(place)\": single slashes stand between names, and nowhere else")
         }
         guard options.prefix == nil else {
@@ -89,7 +90,8 @@ extension Settings {
 
     private static func check(blockCacheSize: WholeNumber?) throws(UserError) {
         guard let blocks = blockCacheSize?.value, blocks != 0 else { return }
-        throw UserError("cannot use \"--blockCacheSize=\(blocks)\": the block cache is not in this version yet; leave it out or give 0")
+        throw UserError(
+            "cannot use \"--blockCacheSize=\(blocks)\": the block cache is not in this version yet; leave it out or give 0")
     }
 
     /// One of the words that an option knows.

@@ -78,13 +78,11 @@ struct FileSystemSettings: Equatable, Sendable {
     let isDirectIO: Bool
     /// Whether every change is refused.
     let isReadOnly: Bool
-    /// The owner of everything.
+    /// The owner of everything, unless a word for FUSE says otherwise.
     let userID: UInt32
-    /// The group of everything.
+    /// The group of everything, unless a word for FUSE says otherwise.
     let groupID: UInt32
-    /// Whether one thread serves all requests.
-    let isSingleThreaded: Bool
-    /// Words for FUSE, from `-o` lists.
+    /// Words for FUSE, as they stand in a `-o` list.
     let fuseOptions: [String]
 }
 
