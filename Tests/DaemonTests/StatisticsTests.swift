@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+import Testing
+
+@testable import Daemon
+
+@Suite("The text of the statistics file")
+struct StatisticsTests {
+    @Test("it has the names, the order and the form of the C program")
+    func golden() {
+        var http = StatisticsReport.HTTP()
+        http.blocksWritten = 3
+        http.zeroBlocksRead = 1
+        http.puts = .init(count: 4, time: .milliseconds(20))
+        http.handlesCreated = 2
+        http.handlesReused = 4
+        http.retryDelay = .milliseconds(1500)
+        let report = StatisticsReport(http: http, zeroBlocks: .init(size: 12, readHits: 5, writeHits: 6))
+        #expect(
+            report.text == """
+                http_normal_blocks_read      0
+                http_normal_blocks_written   3
+                http_zero_blocks_read        1
+                http_zero_blocks_written     0
+                http_gets                    0
+                http_puts                    4
+                http_deletes                 0
+                http_avg_get_time            0.000 sec
+                http_avg_put_time            0.005 sec
+                http_avg_delete_time         0.000 sec
+                http_unauthorized            0
+                http_forbidden               0
+                http_stale                   0
+                http_redirect                0
+                http_verified                0
+                http_mismatch                0
+                http_5xx_error               0
+                http_4xx_error               0
+                http_3xx_error               0
+                http_other_error             0
+                http_canceled_writes         0
+                http_num_retries             0
+                http_total_retry_delay       1.500 sec
+                curl_handle_reuse_ratio      0.6667
+                curl_timeouts                0
+                curl_connect_failed          0
+                curl_host_unknown            0
+                curl_out_of_memory           0
+                curl_other_error             0
+                zero_block_cache_size        12 blocks
+                zero_block_cache_read_hits   5
+                zero_block_cache_write_hits  6
+                out_of_memory_errors         0
+
+                """)
+    }
+
+    @Test("a section stands there only if its layer exists")
+    func sections() {
+        #expect(StatisticsReport().text == "out_of_memory_errors         0\n")
+        #expect(StatisticsReport(zeroBlocks: .init()).text.hasPrefix("zero_block_cache_size        0 blocks\n"))
+    }
+
+    @Test(
+        "numbers are rounded as printf rounds",
+        arguments: [
+            (0, 4, "0.0000"), (0.99995, 4, "1.0000"), (2.0 / 3, 4, "0.6667"), (1.0004, 3, "1.000"), (12.5, 3, "12.500"),
+            (0.042, 3, "0.042"),
+        ] as [(Double, Int, String)])
+    func decimals(number: Double, places: Int, text: String) {
+        #expect(StatisticsReport.decimal(number, places: places) == text)
+    }
+
+    @Test("a name longer than its column overflows by a blank")
+    func longNames() {
+        #expect(StatisticsReport.line("lower_zero_block_cache_read_hits", "0") == "lower_zero_block_cache_read_hits 0\n")
+    }
+}
