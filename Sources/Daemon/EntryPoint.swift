@@ -1,8 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+internal import Glibc
+
 /// Runs s3backer.
 ///
-/// - Parameter arguments: The words after the program's name.
-/// - Returns: The exit status: 0 done, 1 any configuration or start error.
-public func runS3Backer(arguments: [String]) -> Int32 { 1 }
+/// - Parameters:
+///   - program: The name it was called by; as `mount.fuse.s3backer` it follows the conventions of mount(8).
+///   - arguments: The words after it.
+/// - Returns: The exit status: 0 done, 1 any configuration or start error, each told in one line on standard error.
+/// - Concurrency: to be called from the main thread, before there is any other.
+public func runS3Backer(program: String, arguments: [String]) -> Int32 {
+    openStandardStreams()
+    SecretArguments.maskOwn()
+    do {
+        return try run(program: program, arguments: arguments)
+    } catch {
+        Console.say(error.message)
+        return 1
+    }
+}
+
+private func run(program: String, arguments: [String]) throws(UserError) -> Int32 {
+    let call = try MountProgramCall.translate(program: program, arguments)
+    let words = try CommandLineReader.read(call?.arguments ?? arguments)
+    guard !words.wantsHelp else {
+        Console.write(HelpText.text)
+        return 0
+    }
+    guard !words.wantsVersion else {
+        Console.write(Version.text)
+        return 0
+    }
+    let settings = try Settings(words, in: .ofProcess).withAbsolutePaths()
+    for warning in settings.warnings { Console.say(warning) }
+    switch settings.command {
+    case .resetMountToken: return try ResetMountToken(settings).run()
+    case .mount(let mountPoint):
+        let mount = try Mount(settings, at: mountPoint)
+        return call?.isRehearsal == true ? 0 : try mount.run()
+    }
+}
+
+/// Opens /dev/null in place of a standard stream that is closed: else the next file opened would take its number, and messages
+/// would be written into it.
+private func openStandardStreams() {
+    while true {
+        let descriptor = open("/dev/null", O_RDWR)
+        guard descriptor >= 0, descriptor <= STDERR_FILENO else {
+            if descriptor >= 0 { close(descriptor) }
+            return
+        }
+    }
+}

@@ -4,4 +4,4 @@
 import Daemon
 import Glibc
 
-exit(runS3Backer(arguments: Array(CommandLine.arguments.dropFirst())))
+exit(runS3Backer(program: CommandLine.arguments.first ?? "s3backer", arguments: Array(CommandLine.arguments.dropFirst())))

@@ -13,6 +13,8 @@ struct CommandLineWords: Equatable {
     var isReadOnly = false
     /// `-f` or `-d`: stay in the foreground.
     var isForeground = false
+    /// `-d`: also let FUSE log each request.
+    var isFUSEDebug = false
     /// `-s`: one thread.
     var isSingleThreaded = false
     /// Whether help was asked for.
@@ -84,6 +86,7 @@ struct CommandLineReader {
         case "-s": words.isSingleThreaded = true
         case "-d":
             words.isForeground = true
+            words.isFUSEDebug = true
             words.options.append("--\(OptionDescription.debug.name)")
         case let text where text.hasPrefix("-F"):
             try splice(try value(of: "-F", attached: String(text.dropFirst(2)), word), at: word)

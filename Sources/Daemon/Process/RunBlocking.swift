@@ -4,22 +4,39 @@
 internal import Glibc
 internal import Synchronization
 
-/// Runs asynchronous work from a thread that may wait: the one bridge from `main` into Swift's tasks.
+/// Asynchronous work that a thread has started and can wait for: the one bridge from `main` into Swift's tasks.
+struct BlockingTask<Value: Sendable>: Sendable {
+    private let task: Task<Void, Never>
+    private let box: ResultBox<Value>
+
+    /// Starts the work.
+    init(on pool: IOPool, _ work: @escaping @Sendable () async -> Value) {
+        let box = ResultBox<Value>()
+        self.box = box
+        task = Task.detached(executorPreference: pool) { box.put(await work()) }
+    }
+
+    /// Cancels the work, which still has to end by itself.
+    func cancel() { task.cancel() }
+
+    /// Waits until the work has ended.
+    ///
+    /// - Concurrency: blocks the calling thread; never to be called on a thread of the pool.
+    func wait() -> Value { box.take() }
+}
+
+/// Runs asynchronous work to its end, from a thread that may wait.
 ///
 /// - Parameters:
-///   - pool: Where the work runs.
-///   - stopping: What a signal does meanwhile is to cancel the work.
-///   - work: What is to be done.
-/// - Returns: What `work` returned.
-/// - Concurrency: blocks the calling thread until `work` has ended; never to be called on a thread of `pool`.
+///   - stopping: What a request to stop does meanwhile is to cancel the work.
+/// - Concurrency: blocks the calling thread; never to be called on a thread of `pool`.
 func runBlocking<Value: Sendable>(
     on pool: IOPool, stopping: StopSwitch, _ work: @escaping @Sendable () async -> Value
 ) -> Value {
-    let box = ResultBox<Value>()
-    let task = Task.detached(executorPreference: pool) { box.put(await work()) }
+    let task = BlockingTask(on: pool, work)
     stopping.connect { task.cancel() }
     defer { stopping.disconnect() }
-    return box.take()
+    return task.wait()
 }
 
 /// A place for one value that a thread can wait for.

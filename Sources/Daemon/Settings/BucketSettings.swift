@@ -24,7 +24,7 @@ struct BucketSettings: Sendable {
     /// How requests are signed.
     let signature: Signature
     /// How connections are made and how patient they are.
-    let connection: ConnectionSettings
+    var connection: ConnectionSettings
     /// What goes with each new object.
     let objects: ObjectSettings
 
@@ -32,6 +32,13 @@ struct BucketSettings: Sendable {
     var url: String {
         guard isVirtualHost, let host = baseURL.firstRange(of: "://")?.upperBound else { return baseURL + bucket + "/" }
         return baseURL[..<host] + bucket + "." + baseURL[host...]
+    }
+
+    /// The same bucket with the certificate authorities at another path.
+    func replacing(authorityFile: String) -> BucketSettings {
+        var copy = self
+        copy.connection.authorityFile = authorityFile
+        return copy
     }
 }
 
@@ -46,7 +53,7 @@ struct CredentialSettings: Equatable, Sendable {
 /// How connections are made and how patient they are.
 struct ConnectionSettings: Equatable, Sendable {
     /// Certificate authorities in PEM; nil means the system's.
-    let authorityFile: String?
+    var authorityFile: String?
     /// Whether the server's certificate is verified.
     let verifiesPeer: Bool
     /// The longest wait for a connection, and for a transfer that does not move.

@@ -36,7 +36,8 @@ extension Settings {
         if case .s3(let bucket) = store { try bucket.connection.check(blockSize: geometry.blockSize ?? 0) }
         try Self.check(blockCacheSize: options.blockCacheSize)
         command = try Self.command(words, options)
-        process = ProcessSettings(isForeground: words.isForeground, isDebug: options.debug, isQuiet: options.quiet)
+        process = ProcessSettings(
+            isForeground: words.isForeground, isDebug: options.debug, isFUSEDebug: words.isFUSEDebug, isQuiet: options.quiet)
         self.warnings = warnings
     }
 

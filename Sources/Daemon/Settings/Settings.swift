@@ -14,7 +14,7 @@ struct Settings: Sendable {
     /// What is to be done.
     let command: Command
     /// Where the objects are.
-    let store: StoreSettings
+    var store: StoreSettings
     /// What the objects are called.
     let layout: LayoutSettings
     /// How large the disk is.
@@ -26,13 +26,34 @@ struct Settings: Sendable {
     /// Lines for the user about what is accepted, but perhaps not meant.
     let warnings: [String]
 
-    /// The volume in messages, and the source in /proc/mounts: `http://host/bucket/prefix`, `file:///directory/prefix`.
+    /// The same settings with the objects elsewhere.
+    func replacing(_ store: StoreSettings) -> Settings {
+        var copy = self
+        copy.store = store
+        return copy
+    }
+
+    /// The volume in messages: `bucket "b/vm1"`, `directory "/srv/disk"`.
+    var volumeName: String {
+        switch store {
+        case .directory(let path): "directory \"\(path)\"" + (layout.prefix.isEmpty ? "" : ", prefix \"\(layout.prefix)\"")
+        case .s3(let bucket):
+            "bucket \"\(bucket.bucket)" + (layout.prefix.isEmpty ? "" : "/" + layout.prefix.trimmingSlash) + "\""
+        }
+    }
+
+    /// The volume's address, and the source in /proc/mounts: `http://host/bucket/prefix`, `file:///directory/prefix`.
     var volumeDescription: String {
         switch store {
         case .directory(let path): "file://\(path)/\(layout.prefix)"
         case .s3(let bucket): bucket.url + layout.prefix
         }
     }
+}
+
+extension String {
+    /// The text without the slash it may end with.
+    fileprivate var trimmingSlash: Substring { hasSuffix("/") ? dropLast() : self[...] }
 }
 
 /// Where the objects are.
@@ -92,6 +113,8 @@ struct ProcessSettings: Equatable, Sendable {
     let isForeground: Bool
     /// Whether every request is logged.
     let isDebug: Bool
+    /// Whether libfuse logs what the kernel asks, too (`-d`).
+    let isFUSEDebug: Bool
     /// Whether the progress of the start is kept back.
     let isQuiet: Bool
 }

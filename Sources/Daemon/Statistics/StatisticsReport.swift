@@ -42,6 +42,8 @@ struct StatisticsReport: Equatable {
         var otherRedirections: UInt64 = 0
         /// Answers that make no sense.
         var otherErrors: UInt64 = 0
+        /// Uploads that were broken off.
+        var canceledWrites: UInt64 = 0
         /// Attempts after the first one.
         var retries: UInt64 = 0
         /// The sum of the pauses before them.
@@ -124,8 +126,7 @@ struct StatisticsReport: Equatable {
             line("http_4xx_error", "\(http.clientErrors)"),
             line("http_3xx_error", "\(http.otherRedirections)"),
             line("http_other_error", "\(http.otherErrors)"),
-            // An upload is never broken off for a newer one: the later attempt could be overtaken by the earlier.
-            line("http_canceled_writes", "0"),
+            line("http_canceled_writes", "\(http.canceledWrites)"),
             line("http_num_retries", "\(http.retries)"),
             line("http_total_retry_delay", seconds(http.retryDelay)),
         ]

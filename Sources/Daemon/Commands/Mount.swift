@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import BlockStores
+internal import CLinux
+internal import DataPath
+internal import FUSE
+internal import Glibc
+internal import Logging
+internal import Synchronization
+internal import Volumes
+
+/// Serves a volume as a disk file, from the first look at the bucket to the return of the mount token.
+///
+///     check everything that can be checked here  ->  background  ->  open the volume  ->  mount  ->  serve  ->  shut down
+struct Mount {
+    private let settings: Settings
+    private let fuse: FUSESettings
+
+    /// Checks mount point and mount options; nothing is changed.
+    ///
+    /// - Parameter mountPoint: As the user wrote it.
+    /// - Throws: The user's line.
+    init(_ settings: Settings, at mountPoint: String) throws(UserError) {
+        let files = settings.fileSystem
+        var fuse = FUSESettings(
+            mountPoint: mountPoint, sourceName: settings.volumeDescription, options: files.fuseOptions,
+            fileName: files.fileName, statisticsFileName: files.statisticsFileName ?? "", fileMode: files.fileMode,
+            userID: files.userID, groupID: files.groupID, isDirectIO: files.isDirectIO,
+            isDebug: settings.process.isFUSEDebug)
+        do {
+            try fuse.validate()
+            fuse.mountPoint = try fuse.resolveMountPoint()
+        } catch {
+            throw UserError(error.message)
+        }
+        self.settings = settings
+        self.fuse = fuse
+    }
+
+    /// Mounts, serves and shuts down; in the background unless the user wants otherwise.
+    ///
+    /// - Returns: The exit status, when the mount has ended. In the background the parent process exits here.
+    /// - Throws: Why nothing was, or could be, mounted.
+    func run() throws(UserError) -> Int32 {
+        let background = settings.process.isForeground ? nil : try Daemonise.fork()
+        // For this thread and all it starts: memory reclaim must not wait for I/O that only this process can do. Refused
+        // without CAP_SYS_RESOURCE, and then done without. See: 'man 2 PR_SET_IO_FLUSHER'.
+        _ = linux_set_io_flusher(1)
+        StopSignals.block()
+        let process = ServingProcess(settings)
+        StopSignals.start(process.stopping, logger: process.logger)
+        let (stack, statistics) = try open(process)
+        let session = FUSESession(
+            settings: fuse, disk: stack.disk, statistics: statistics, executor: process.ioPool, pool: process.bufferPool,
+            logger: process.logger)
+        let watch = BlockingTask(on: process.ioPool) { await stack.volume.run() }
+        let outcome = serve(session, process, background)
+        watch.cancel()
+        watch.wait()
+        let isInOrder = shutDown(stack, process)
+        switch outcome {
+        case .success(.unmounted): return isInOrder ? 0 : 1
+        case .success(.aborted(let requestsLeft)): return isInOrder && requestsLeft == 0 ? 0 : 1
+        case .failure(let error): throw UserError(error.message)
+        }
+    }
+
+    private func open(_ process: ServingProcess) throws(UserError) -> (Stack, StackStatistics) {
+        let store = try Store.open(
+            settings, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
+        let isTalkative = !settings.process.isQuiet
+        if isTalkative, settings.geometry.isAutoDetected { Console.say("auto-detecting block size and total file size...") }
+        let token = MountToken.random()
+        let result = runBlocking(on: process.ioPool, stopping: process.stopping) { () async -> Result<Stack, VolumeError> in
+            do throws(VolumeError) {
+                return .success(
+                    try await Stack.open(
+                        over: store.objects, store.stackSettings, store.volumeOptions, token: token,
+                        pool: process.bufferPool, timeline: process.timeline, jitter: { Double.random(in: 0..<1) },
+                        logger: process.logger))
+            } catch {
+                return .failure(error)
+            }
+        }
+        switch result {
+        case .failure(let error): throw UserError(error.message)
+        case .success(let stack):
+            if isTalkative { Console.say(stack.volume.decision.notice) }
+            for warning in stack.volume.decision.warnings { Console.say("warning: \(warning)") }
+            return (stack, StackStatistics(of: stack, client: store.client))
+        }
+    }
+
+    /// Mounts and serves until somebody unmounts or a signal asks for the end.
+    private func serve(
+        _ session: FUSESession, _ process: ServingProcess, _ background: Daemonise?
+    ) -> Result<FUSESession.Ending, FUSEError> {
+        process.stopping.connect { session.requestStop() }
+        defer { process.stopping.disconnect() }
+        do throws(FUSEError) {
+            process.logger.info("mounting \(fuse.mountPoint)")
+            try session.mount()
+            let ending = try session.serve { [fuse] in
+                // Before standard error goes away, so that no line is lost in between.
+                if background != nil { process.log.switchToSyslog() }
+                process.logger.info("s3backer process \(getpid()) for \(fuse.mountPoint) started")
+                if let background, !background.reportReady() {
+                    process.logger.error("whoever started the mount is gone; unmounting")
+                    process.stopping.request()
+                }
+            }
+            process.logger.info("unmounted \(fuse.mountPoint)")
+            return .success(ending)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// Makes everything durable and gives the mount token back.
+    ///
+    /// While blocks wait for their confirmation this is tried again and again: giving up would leave them in doubt. Without
+    /// such blocks every acknowledged write is in the store, and only the token stays behind.
+    ///
+    /// - Returns: Whether the volume was left in order.
+    private func shutDown(_ stack: Stack, _ process: ServingProcess) -> Bool {
+        process.logger.info("shutting down filesystem")
+        while true {
+            let failure = runShutDown(stack, process)
+            guard let failure else { return true }
+            let isHopeless = failure.code == .fenced || failure.code == .cancelled || stack.volume.blocks.unsettledBlockCount == 0
+            guard !isHopeless else {
+                process.logger.error("cannot leave the volume in order", metadata: ["cause": "\(failure.message)"])
+                return false
+            }
+            process.logger.error(
+                "cannot confirm the last writes yet; trying again until a signal ends this",
+                metadata: ["cause": "\(failure.message)"])
+        }
+    }
+
+    private func runShutDown(_ stack: Stack, _ process: ServingProcess) -> BlockStoreError? {
+        let task = BlockingTask(on: process.ioPool) { () async -> BlockStoreError? in
+            do throws(BlockStoreError) {
+                try await stack.volume.shutDown(flushing: stack.disk)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        process.stopping.connect { task.cancel() }
+        defer { process.stopping.disconnect() }
+        return task.wait()
+    }
+}
+
+extension MountToken {
+    /// Draws a new token from the system's randomness.
+    static func random() -> MountToken {
+        var generator = SystemRandomNumberGenerator()
+        return MountToken(using: &generator)
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import DataPath
+internal import Logging
+internal import Volumes
+
+/// Removes the mount token that a process left behind which is gone. Sizes need not be known for it.
+struct ResetMountToken {
+    private let settings: Settings
+
+    init(_ settings: Settings) { self.settings = settings }
+
+    /// Removes the token, whoever holds it; none at all is as good.
+    ///
+    /// - Returns: The exit status.
+    /// - Throws: When the store cannot be reached or refuses.
+    func run() throws(UserError) -> Int32 {
+        StopSignals.block()
+        let process = ServingProcess(settings)
+        StopSignals.start(process.stopping, logger: process.logger)
+        let store = try Store.open(
+            settings, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
+        let objects = Stack.objectLayers(
+            over: store.objects, store.stackSettings, isSigned: !store.volumeOptions.isAnonymous,
+            timeline: process.timeline, jitter: { Double.random(in: 0..<1) }, logger: process.logger)
+        if !settings.process.isQuiet { Console.say("resetting mount token for \(settings.volumeDescription)") }
+        let failure = runBlocking(on: process.ioPool, stopping: process.stopping) { () async -> VolumeError? in
+            do throws(VolumeError) {
+                try await Volume.resetMountToken(
+                    over: objects.top, store.volumeOptions, timeline: process.timeline, logger: process.logger)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if let failure { throw UserError(failure.message) }
+        if !settings.process.isQuiet { Console.say("done") }
+        return 0
+    }
+}

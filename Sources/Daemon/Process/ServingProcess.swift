@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import DataPath
+internal import Glibc
+internal import Logging
+
+/// What a process has that does I/O: threads, memory, clocks, a log. Made after the fork, since threads do not survive one.
+struct ServingProcess: Sendable {
+    /// Idle memory that is kept for reuse, in bytes: 64 requests of 1 MiB.
+    private static let retainedBytesMax = 64 << 20
+
+    /// Where the log goes.
+    let log: LogOutput
+    /// Writes to the log.
+    let logger: Logger
+    /// Runs everything that had to wait.
+    let ioPool: IOPool
+    /// Lends memory for blocks.
+    let bufferPool: BufferPool
+    /// The machine's clocks.
+    let timeline: any Timeline
+    /// What a signal does.
+    let stopping = StopSwitch()
+
+    /// Starts the threads.
+    init(_ settings: Settings) {
+        log = LogOutput(isDebug: settings.process.isDebug)
+        logger = log.logger(label: "s3backer")
+        ioPool = IOPool(threadCount: Self.threadCount)
+        bufferPool = BufferPool(retainedBytesMax: Self.retainedBytesMax)
+        timeline = SystemTimeline()
+    }
+
+    /// More than processors: under --test a thread waits for the disk at each fsync.
+    private static var threadCount: Int { min(max(2 * sysconf(Int32(_SC_NPROCESSORS_ONLN)), 8), 32) }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import BlockStores
+internal import FUSE
+internal import ObjectStores
+internal import S3
+internal import Volumes
+
+/// The statistics file of a stack: asks its layers, and lets ``StatisticsReport`` write.
+struct StackStatistics: StatisticsText {
+    private let stack: Stack
+    /// Nil in the local mode.
+    private let client: S3Client?
+
+    init(of stack: Stack, client: S3Client?) {
+        self.stack = stack
+        self.client = client
+    }
+
+    /// The figures of this moment.
+    func text() -> String {
+        let zero = stack.zeroMap.statistics
+        return StatisticsReport(
+            http: client.map { http($0.statistics) },
+            zeroBlocks: .init(size: zero.size, readHits: zero.readHits, writeHits: zero.writeHits)
+        ).text
+    }
+
+    /// Sets the counters of all layers back to zero; what is known of zeros stays known.
+    func reset() {
+        stack.zeroMap.resetStatistics()
+        stack.volume.blocks.resetStatistics()
+        stack.retrying?.resetStatistics()
+        client?.resetStatistics()
+    }
+
+    private func http(_ client: S3Statistics) -> StatisticsReport.HTTP {
+        let blocks = stack.volume.blocks.statistics
+        let retries = stack.retrying?.statistics ?? RetryStatistics()
+        var http = StatisticsReport.HTTP()
+        http.blocksRead = blocks.normalBlocksRead
+        http.blocksWritten = blocks.normalBlocksWritten
+        http.zeroBlocksRead = blocks.zeroBlocksRead
+        http.zeroBlocksWritten = blocks.zeroBlocksWritten
+        http.verified = blocks.verified
+        http.mismatch = blocks.mismatch
+        http.gets = .init(count: client.gets.count, time: client.gets.time)
+        http.puts = .init(count: client.puts.count, time: client.puts.time)
+        http.deletes = .init(count: client.deletes.count, time: client.deletes.time)
+        http.unauthorized = client.unauthorized
+        http.forbidden = client.forbidden
+        http.stale = client.stale
+        http.redirect = client.redirect
+        http.serverErrors = client.error5xx
+        http.clientErrors = client.error4xx
+        http.otherRedirections = client.error3xx
+        http.otherErrors = client.otherError
+        http.canceledWrites = client.canceledWrites
+        http.retries = retries.retries
+        http.retryDelay = retries.retryDelay
+        http.handlesCreated = client.handlesCreated
+        http.handlesReused = client.handlesReused
+        http.timeouts = client.timeouts
+        http.connectFailed = client.connectFailed
+        http.hostUnknown = client.hostUnknown
+        http.outOfMemory = client.outOfMemory
+        http.otherTransportErrors = client.otherTransportError
+        return http
+    }
+}
