@@ -82,7 +82,9 @@ let package = Package(
             name: "FUSETests", dependencies: ["FUSE", "StoreTesting", "BlockStores", "DataPath", "CFuse", "CLinux", log],
             swiftSettings: strict),
         .testTarget(
-            name: "DaemonTests", dependencies: ["Daemon", "StoreTesting", "ObjectStores", "DataPath", log], swiftSettings: strict),
+            name: "DaemonTests",
+            dependencies: ["Daemon", "Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", log],
+            swiftSettings: strict),
         .testTarget(
             name: "SimulationTests",
             dependencies: ["Daemon", "Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", log],
