@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+import Synchronization
+import Testing
+
+@testable import Daemon
+
+@Suite("Threads and signals of the process")
+struct ProcessTests {
+    /// A continuation that another thread resumes: what a miss looks like to the pool.
+    private func hop() async {
+        await withCheckedContinuation { continuation in
+            let thread = JoinableThread(name: "hop") { continuation.resume() }
+            _ = thread
+        }
+    }
+
+    @Test("work runs on the pool's threads, also after it had to wait for another thread")
+    func poolKeepsWork() {
+        let pool = IOPool(threadCount: 2)
+        defer { pool.shutDown() }
+        let names = BlockingTask(on: pool) {
+            let before = threadName()
+            await hop()
+            return [before, threadName()]
+        }.wait()
+        #expect(names.allSatisfy { $0.hasPrefix("io-") }, "\(names)")
+    }
+
+    @Test("shutting the pool down runs what is queued first")
+    func poolDrains() {
+        let pool = IOPool(threadCount: 1)
+        let count = Mutex(0)
+        let tasks = (0..<100).map { _ in BlockingTask(on: pool) { count.withLock { $0 += 1 } } }
+        for task in tasks { task.wait() }
+        pool.shutDown()
+        #expect(count.withLock { $0 } == 100)
+    }
+
+    @Test("a request to stop cancels the work that is connected")
+    func stopCancels() {
+        let pool = IOPool(threadCount: 1)
+        defer { pool.shutDown() }
+        let stopping = StopSwitch()
+        let wasCancelled = runBlocking(on: pool, stopping: stopping) {
+            stopping.request()
+            await hop()
+            return Task.isCancelled
+        }
+        #expect(wasCancelled)
+    }
+
+    @Test("a request that comes while nothing is connected is kept for what is connected next, once")
+    func stopIsKept() {
+        let stopping = StopSwitch()
+        let count = Mutex(0)
+        stopping.request()
+        stopping.connect { count.withLock { $0 += 1 } }
+        #expect(count.withLock { $0 } == 1)
+        stopping.disconnect()
+        stopping.connect { count.withLock { $0 += 1 } }
+        #expect(count.withLock { $0 } == 1)
+        stopping.request()
+        #expect(count.withLock { $0 } == 2)
+    }
+}
+
+/// The name of the calling thread, as ps(1) shows it.
+private func threadName() -> String {
+    guard case .success(let bytes) = readWholeFile(path: "/proc/thread-self/comm", bytesMax: 64) else { return "?" }
+    return String(decoding: bytes, as: UTF8.self)
+}
