@@ -50,6 +50,7 @@ struct Mount {
         StopSignals.block()
         let process = ServingProcess(settings)
         StopSignals.start(process.stopping, logger: process.logger)
+        process.logConfiguration(settings)
         let (stack, statistics) = try open(process)
         let session = FUSESession(
             settings: fuse, disk: stack.disk, statistics: statistics, executor: process.ioPool, pool: process.bufferPool,
@@ -59,6 +60,7 @@ struct Mount {
         watch.cancel()
         watch.wait()
         let isInOrder = shutDown(stack, process)
+        if case .success(.unmounted) = outcome { process.ioPool.shutDown() }
         switch outcome {
         case .success(.unmounted): return isInOrder ? 0 : 1
         case .success(.aborted(let requestsLeft)): return isInOrder && requestsLeft == 0 ? 0 : 1
@@ -125,6 +127,12 @@ struct Mount {
     /// - Returns: Whether the volume was left in order.
     private func shutDown(_ stack: Stack, _ process: ServingProcess) -> Bool {
         process.logger.info("shutting down filesystem")
+        let unsettledCount = stack.volume.blocks.unsettledBlockCount
+        if unsettledCount > 0 {
+            process.logger.notice(
+                "some requests got no answer: waiting until they cannot arrive any more; a signal ends the wait",
+                metadata: ["blocks": "\(unsettledCount)"])
+        }
         while true {
             let failure = runShutDown(stack, process)
             guard let failure else { return true }

@@ -19,6 +19,7 @@ struct ResetMountToken {
         StopSignals.block()
         let process = ServingProcess(settings)
         StopSignals.start(process.stopping, logger: process.logger)
+        process.logConfiguration(settings)
         let store = try Store.open(
             settings, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
         let objects = Stack.objectLayers(
@@ -34,6 +35,7 @@ struct ResetMountToken {
                 return error
             }
         }
+        process.ioPool.shutDown()
         if let failure { throw UserError(failure.message) }
         if !settings.process.isQuiet { Console.say("done") }
         return 0

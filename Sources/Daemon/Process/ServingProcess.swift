@@ -32,6 +32,15 @@ struct ServingProcess: Sendable {
         timeline = SystemTimeline()
     }
 
+    /// Logs what the user gave, at level debug and without secrets.
+    func logConfiguration(_ settings: Settings) {
+        logger.debug("s3backer config:")
+        for option in settings.given {
+            let margin = String(repeating: " ", count: max(0, 24 - option.name.utf8.count))
+            logger.debug("\(margin)\(option.name): \(option.value)")
+        }
+    }
+
     /// More than processors: under --test a thread waits for the disk at each fsync.
     private static var threadCount: Int { min(max(2 * sysconf(Int32(_SC_NPROCESSORS_ONLN)), 8), 32) }
 }

@@ -38,6 +38,7 @@ extension Settings {
         command = try Self.command(words, options)
         process = ProcessSettings(
             isForeground: words.isForeground, isDebug: options.debug, isFUSEDebug: words.isFUSEDebug, isQuiet: options.quiet)
+        given = words.options.map(GivenOption.init)
         self.warnings = warnings
     }
 

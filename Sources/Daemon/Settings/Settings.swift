@@ -23,6 +23,8 @@ struct Settings: Sendable {
     let fileSystem: FileSystemSettings
     /// How the process behaves.
     let process: ProcessSettings
+    /// The options as given, for the log; secrets are asterisks.
+    let given: [GivenOption]
     /// Lines for the user about what is accepted, but perhaps not meant.
     let warnings: [String]
 
@@ -105,6 +107,23 @@ struct FileSystemSettings: Equatable, Sendable {
     let groupID: UInt32
     /// Words for FUSE, as they stand in a `-o` list.
     let fuseOptions: [String]
+}
+
+/// An option as the user gave it.
+struct GivenOption: Equatable, Sendable {
+    /// Its name, without dashes.
+    let name: String
+    /// Its value; `true` for a switch, asterisks for a secret.
+    let value: String
+
+    /// Reads a word of the form `--NAME` or `--NAME=VALUE`.
+    init(word: String) {
+        let (dashed, value) = splitAtEquals(word)
+        let name = String(dashed.dropFirst(2))
+        let isSecret = OptionTable.option(named: name)?.isSecret ?? false
+        self.name = name
+        self.value = isSecret ? Secret("").description : value ?? "true"
+    }
 }
 
 /// How the process behaves.
