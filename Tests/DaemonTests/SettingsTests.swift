@@ -58,6 +58,12 @@ struct SettingsTests {
         #expect(settings.warnings.isEmpty)
     }
 
+    @Test("the configuration in the log has no secrets")
+    func given() throws {
+        let settings = try settings("b", "/m", "--accessKey=hunter2", "--size=1m", "--ssl")
+        #expect(settings.given.map { "\($0.name): \($0.value)" } == ["accessKey: ****", "size: 1m", "ssl: true"])
+    }
+
     @Test(
         "the volume is described by its URL",
         arguments: [
