@@ -1,9 +1,4 @@
-    case ${DEMO_BUILD:-release} in
-    release) make --no-print-directory release ;;
-    debug) make --no-print-directory build ;;
-    *) die "DEMO_BUILD is \"$DEMO_BUILD\"; it may be release or debug" ;;
-    esac
-    export#!/usr/bin/env bash
+#!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) the s3backer authors
 #

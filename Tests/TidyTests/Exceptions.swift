@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+/// A construct that the compiler cannot check, or that the rules forbid, and that stands in the source all the same.
+struct Exception: Hashable {
+    /// What is excepted.
+    enum Construct: String, CaseIterable {
+        /// A type says by itself that it may be shared.
+        case uncheckedSendable = "@unchecked Sendable"
+        /// A variable is shared without a check.
+        case unsafeIsolation = "nonisolated(unsafe)"
+        /// A task that nobody waits for by structure.
+        case unstructuredTask = "unstructured task"
+        /// An error that is dropped.
+        case droppedError = "try?"
+        /// A cast, or a conversion, that ends the process.
+        case forcedCast = "as!"
+
+        /// Finds the construct in a line of code.
+        var pattern: Regex<Substring> {
+            switch self {
+            case .uncheckedSendable: /@unchecked\s+Sendable/
+            case .unsafeIsolation: /nonisolated\(unsafe\)/
+            case .unstructuredTask: /\bTask(?:\.detached|\.immediate|\.immediateDetached)?\s*(?:<[^>]*>)?\s*(?:\([^)]*\)\s*)?\{/
+            case .droppedError: /\btry\?/
+            case .forcedCast: /\bas!/
+            }
+        }
+    }
+
+    let construct: Construct
+    /// The file, counted from the root.
+    let file: String
+    /// How often it stands there.
+    let count: Int
+    /// Why it may.
+    let reason: String
+
+    init(_ construct: Construct, in file: String, count: Int = 1, _ reason: String) {
+        self.construct = construct
+        self.file = file
+        self.count = count
+        self.reason = reason
+    }
+
+    /// All there are.
+    static let all: [Exception] = [
+        Exception(
+            .uncheckedSendable, in: "Sources/DataPath/Buffer.swift",
+            "written only through its one BufferWriter before it is published, read only afterwards"),
+        Exception(
+            .uncheckedSendable, in: "Sources/DataPath/BufferPool.swift",
+            "a pointer to idle memory, which has no other owner; it stays under the pool's lock"),
+    ]
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+import Testing
+
+/// What every file owes its reader.
+@Suite struct FileTests {
+    private func everything() throws -> [SourceFile] {
+        try SourceTree.files(in: "Sources", "swift", "h") + SourceTree.files(in: "Tests", "swift", "h")
+            + SourceTree.files(in: "Scripts", "sh") + [SourceFile(path: "Package.swift"), SourceFile(path: "Makefile")]
+            + [SourceFile(path: ".ci/run")]
+    }
+
+    @Test("a file starts with its licence")
+    func licence() throws {
+        var findings = Findings()
+        for file in try everything() {
+            let head = file.lines.prefix(4)
+            let isLicensed =
+                head.contains { $0.hasSuffix(" SPDX-License-Identifier: Apache-2.0") }
+                && head.contains { $0.hasSuffix(" Copyright (c) the s3backer authors") }
+            if !isLicensed { findings.add(file, 1, "no licence in the first lines") }
+        }
+        #expect(findings.isEmpty, "\(findings)")
+    }
+
+    @Test("a file has 700 lines at most")
+    func length() throws {
+        var findings = Findings()
+        for file in try everything() where file.lines.count > 700 { findings.add(file, 1, "\(file.lines.count) lines") }
+        #expect(findings.isEmpty, "\(findings)")
+    }
+
+    @Test("no type is called a manager, a helper or a util")
+    func names() throws {
+        var findings = Findings()
+        let pattern = /\b(?:struct|class|enum|actor|protocol|typealias)\s+(\w*(?:Manager|Helper|Util)\w*)/
+        for file in try SourceTree.files(in: "Sources", "swift") + SourceTree.files(in: "Tests", "swift") {
+            for (number, text) in file.code {
+                if let match = text.firstMatch(of: pattern) { findings.add(file, number, "a type called \(match.1)") }
+            }
+            if file.path.contains(/(?:Manager|Helper|Util)s?\.swift$/) { findings.add(file, 1, "a file of that name") }
+        }
+        #expect(findings.isEmpty, "\(findings)")
+    }
+
+    @Test("no comment promises work for later")
+    func noPromises() throws {
+        var findings = Findings()
+        for file in try SourceTree.files(in: "Sources", "swift", "h") {
+            for (index, line) in file.lines.enumerated() where line.contains(/\/\/.*\b(?:TODO|FIXME|XXX)\b/) {
+                findings.add(file, index + 1, line)
+            }
+        }
+        #expect(findings.isEmpty, "\(findings)")
+    }
+
+    @Test("no test sleeps")
+    func noSleeps() throws {
+        var findings = Findings()
+        for file in try SourceTree.files(in: "Tests", "swift") where file.target != "IntegrationTests" {
+            for (number, text) in file.code where text.contains(/\bTask\.sleep|\busleep\(|\bsleep\(\d/) {
+                findings.add(file, number, "sleeps; poll with a deadline, or move the clock by hand")
+            }
+        }
+        #expect(findings.isEmpty, "\(findings)")
+    }
+
+    @Test("no type is an actor")
+    func noActors() throws {
+        var findings = Findings()
+        for file in try SourceTree.files(in: "Sources", "swift") {
+            for (number, text) in file.code where text.contains(/^\s*(?:public |final |package |internal |private )*actor\s+\w+/)
+            {
+                findings.add(file, number, "an actor leaves the caller's thread, even without contention")
+            }
+        }
+        #expect(findings.isEmpty, "\(findings)")
+    }
+}
