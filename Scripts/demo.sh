@@ -119,7 +119,7 @@ checksums() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum)
 
 count_blocks() {
     case $store in
-    dir) find "$work/store" -type f -name '*[0-9a-f]' | wc -l ;;
+    dir) find "$work/store" -type f -name '[0-9a-f]*' | wc -l ;;
     s3) awk '$1 == "http_normal_blocks_written" { print $2 }' "$disk/stats" ;;
     esac
 }

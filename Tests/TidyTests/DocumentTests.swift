@@ -71,6 +71,17 @@ enum Documents {
         #expect(findings.isEmpty, "\(findings)")
     }
 
+    @Test("no document has a gap")
+    func noGaps() throws {
+        var findings = Findings()
+        for file in try Documents.all() {
+            for (index, line) in file.lines.enumerated() where line.contains(/\b(?:PENDING|TODO|TBD|FIXME)\b/) {
+                findings.add(file, index + 1, line)
+            }
+        }
+        #expect(findings.isEmpty, "\(findings)")
+    }
+
     @Test("make targets that a document names exist")
     func makeTargetsExist() throws {
         let targets = Set(try SourceFile(path: "Makefile").text.matches(of: /(?m)^([a-z-]+):/).map { String($0.1) })

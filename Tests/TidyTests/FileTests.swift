@@ -55,6 +55,17 @@ import Testing
         #expect(findings.isEmpty, "\(findings)")
     }
 
+    @Test("no comment refers to what is not here")
+    func noForeignReferences() throws {
+        var findings = Findings()
+        let pattern = /\bspec \d|\b[Ii]ssue #?\d|design\.md|style\.md|s3backer-compat|swift-notes/
+        for file in try SourceTree.files(in: "Sources", "swift", "h") + SourceTree.files(in: "Tests", "swift") {
+            guard !file.path.hasSuffix("FileTests.swift") else { continue }
+            for (index, line) in file.lines.enumerated() where line.contains(pattern) { findings.add(file, index + 1, line) }
+        }
+        #expect(findings.isEmpty, "\(findings)")
+    }
+
     @Test("no test sleeps")
     func noSleeps() throws {
         var findings = Findings()
