@@ -51,5 +51,23 @@ struct Exception: Hashable {
         Exception(
             .uncheckedSendable, in: "Sources/DataPath/BufferPool.swift",
             "a pointer to idle memory, which has no other owner; it stays under the pool's lock"),
+        Exception(
+            .uncheckedSendable, in: "Sources/Cryptography/Digest.swift",
+            "algorithms that OpenSSL has fetched are immutable and counted by OpenSSL itself"),
+        Exception(
+            .uncheckedSendable, in: "Sources/Daemon/Process/IOPool.swift",
+            "the queue of jobs, touched only under its pthread mutex; its threads wait on a condition, which Mutex has not"),
+        Exception(
+            .uncheckedSendable, in: "Sources/Daemon/Process/RunBlocking.swift",
+            "one value, touched only under its pthread mutex; main waits for it on a condition, which Mutex has not"),
+        Exception(
+            .unstructuredTask, in: "Sources/Daemon/Process/RunBlocking.swift",
+            "the one bridge from main into tasks; main waits for its end"),
+        Exception(
+            .unstructuredTask, in: "Sources/StoreTesting/SimulationExecutor.swift",
+            "the root of a simulation; the caller runs its jobs until it has ended"),
+        Exception(
+            .droppedError, in: "Sources/Daemon/CommandLine/ByteSize.swift",
+            "ArgumentParser's protocol asks for nil; the error was told when the command line was read"),
     ]
 }

@@ -21,14 +21,14 @@ import Testing
                 && head.contains { $0.hasSuffix(" Copyright (c) the s3backer authors") }
             if !isLicensed { findings.add(file, 1, "no licence in the first lines") }
         }
-        #expect(findings.isEmpty, "\(findings)")
+        findings.expectNone()
     }
 
     @Test("a file has 700 lines at most")
     func length() throws {
         var findings = Findings()
         for file in try everything() where file.lines.count > 700 { findings.add(file, 1, "\(file.lines.count) lines") }
-        #expect(findings.isEmpty, "\(findings)")
+        findings.expectNone()
     }
 
     @Test("no type is called a manager, a helper or a util")
@@ -41,7 +41,7 @@ import Testing
             }
             if file.path.contains(/(?:Manager|Helper|Util)s?\.swift$/) { findings.add(file, 1, "a file of that name") }
         }
-        #expect(findings.isEmpty, "\(findings)")
+        findings.expectNone()
     }
 
     @Test("no comment promises work for later")
@@ -52,7 +52,7 @@ import Testing
                 findings.add(file, index + 1, line)
             }
         }
-        #expect(findings.isEmpty, "\(findings)")
+        findings.expectNone()
     }
 
     @Test("no comment refers to what is not here")
@@ -63,7 +63,7 @@ import Testing
             guard !file.path.hasSuffix("FileTests.swift") else { continue }
             for (index, line) in file.lines.enumerated() where line.contains(pattern) { findings.add(file, index + 1, line) }
         }
-        #expect(findings.isEmpty, "\(findings)")
+        findings.expectNone()
     }
 
     @Test("no test sleeps")
@@ -74,7 +74,7 @@ import Testing
                 findings.add(file, number, "sleeps; poll with a deadline, or move the clock by hand")
             }
         }
-        #expect(findings.isEmpty, "\(findings)")
+        findings.expectNone()
     }
 
     @Test("no type is an actor")
@@ -86,6 +86,6 @@ import Testing
                 findings.add(file, number, "an actor leaves the caller's thread, even without contention")
             }
         }
-        #expect(findings.isEmpty, "\(findings)")
+        findings.expectNone()
     }
 }

@@ -51,6 +51,6 @@ import Testing
                 }
             }
         }
-        #expect(findings.isEmpty, "\(findings)")
+        findings.expectNone()
     }
 }

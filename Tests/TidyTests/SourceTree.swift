@@ -2,6 +2,7 @@
 // Copyright (c) the s3backer authors
 
 import Foundation
+import Testing
 
 /// The files of the package, as they are on disk; found from this file's own path.
 enum SourceTree {
@@ -87,12 +88,15 @@ struct SourceFile {
 }
 
 /// What a check has found: one line for each place.
-struct Findings: CustomStringConvertible {
+struct Findings {
     private(set) var lines: [String] = []
 
     mutating func add(_ file: SourceFile, _ number: Int, _ text: String) { lines.append("\(file.path):\(number): \(text)") }
     mutating func add(_ text: String) { lines.append(text) }
 
-    var isEmpty: Bool { lines.isEmpty }
-    var description: String { "\n" + lines.joined(separator: "\n") }
+    /// Fails the test if there is any.
+    func expectNone(sourceLocation: SourceLocation = #_sourceLocation) {
+        guard !lines.isEmpty else { return }
+        Issue.record("\(lines.count) found:\n\(lines.joined(separator: "\n"))", sourceLocation: sourceLocation)
+    }
 }
