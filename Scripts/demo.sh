@@ -117,10 +117,11 @@ unmount_disk() {
 
 checksums() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum); }
 
-count_blocks() {
+# How much work it was for the store.
+effort() {
     case $store in
-    dir) find "$work/store" -type f -name '[0-9a-f]*' | wc -l ;;
-    s3) awk '$1 == "http_normal_blocks_written" { print $2 }' "$disk/stats" ;;
+    dir) echo "objects in the store: $(find "$work/store" -type f -name '[0-9a-f]*' | wc -l)" ;;
+    s3) awk '$1 == "http_normal_blocks_written" { print "uploads: " $2 }' "$disk/stats" ;;
     esac
 }
 
@@ -141,7 +142,7 @@ checksums "$tree" >"$work/expected"
 
 say "unmounting both: what was written is in the store"
 run umount "$files"
-echo "    blocks written: $(count_blocks)"
+echo "    $(effort)"
 unmount_disk
 
 say "mounting again, without saying any size: the volume knows"

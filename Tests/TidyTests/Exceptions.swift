@@ -64,6 +64,33 @@ struct Exception: Hashable {
             .unstructuredTask, in: "Sources/Daemon/Process/RunBlocking.swift",
             "the one bridge from main into tasks; main waits for its end"),
         Exception(
+            .uncheckedSendable, in: "Sources/Cryptography/MAC.swift",
+            "a context of OpenSSL, reached only through the mutex that holds it"),
+        Exception(
+            .uncheckedSendable, in: "Sources/S3/Curl/CurlThread.swift",
+            "libcurl's multi handle and what belongs to it: reached by the curl thread alone"),
+        Exception(
+            .uncheckedSendable, in: "Sources/S3/Curl/CurlTransfer.swift",
+            "handed over to the curl thread through a mutex, and touched by that thread alone afterwards"),
+        Exception(
+            .uncheckedSendable, in: "Sources/FUSE/FUSERequest.swift",
+            "a request of libfuse, which any thread may answer; one owner at a time"),
+        Exception(
+            .uncheckedSendable, in: "Sources/FUSE/FUSESession.swift",
+            "the session of libfuse, which any thread may call; destroyed when nobody does any more"),
+        Exception(
+            .uncheckedSendable, in: "Sources/FUSE/Monitor.swift",
+            "a state touched only under its pthread mutex; threads wait on a condition, which Mutex has not"),
+        Exception(
+            .uncheckedSendable, in: "Sources/FUSE/ZeroPages.swift",
+            "a read-only mapping of zeros that nobody can write to"),
+        Exception(
+            .unstructuredTask, in: "Sources/FUSE/FileSystem.swift",
+            "the bridge from a request of the kernel into tasks; the session counts them and waits for the last"),
+        Exception(
+            .unstructuredTask, in: "Sources/FUSE/FUSESession+Serving.swift",
+            "the flush of a session that shall stop; the state machine waits for its end"),
+        Exception(
             .unstructuredTask, in: "Sources/StoreTesting/SimulationExecutor.swift",
             "the root of a simulation; the caller runs its jobs until it has ended"),
         Exception(
