@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+import Foundation
+import Synchronization
+
+/// One connection of a client through a ``TCPProxy``, with a thread for each direction.
+///
+/// - Concurrency: the two threads share only what the mutex holds.
+final class ProxyConnection: Sendable {
+    private let proxy: TCPProxy
+    private let client: Int32
+    private let server: Int32
+    private let state = Mutex(State())
+
+    private struct State {
+        /// The number of the request that waits for its answer, counted from the proxy's start.
+        var awaited: Int?
+        var threadCount = 2
+    }
+
+    private init(proxy: TCPProxy, client: Int32, server: Int32) {
+        self.proxy = proxy
+        self.client = client
+        self.server = server
+    }
+
+    /// Connects to the server and relays until either side ends.
+    static func serve(_ client: Int32, of proxy: TCPProxy) {
+        let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        _ = fcntl(client, F_SETFD, FD_CLOEXEC)
+        for descriptor in [client, server] {
+            var one: Int32 = 1
+            setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+        }
+        var address = TCPProxy.loopback(port: proxy.serverPort)
+        let isConnected = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+            }
+        }
+        let isWanted = proxy.state.withLock { state in
+            guard isConnected, state.listener >= 0 else { return false }
+            state.descriptors.formUnion([client, server])
+            return true
+        }
+        guard isWanted else {
+            close(client)
+            close(server)
+            return
+        }
+        let connection = ProxyConnection(proxy: proxy, client: client, server: server)
+        Thread.detachNewThread { connection.relay(from: client, to: server, pass: connection.passUp) }
+        Thread.detachNewThread { connection.relay(from: server, to: client, pass: connection.passDown) }
+    }
+
+    private func relay(from source: Int32, to target: Int32, pass: (UnsafeRawBufferPointer) -> Bool) {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16_384, alignment: 16)
+        defer { buffer.deallocate() }
+        while true {
+            let count = recv(source, buffer.baseAddress, buffer.count, 0)
+            guard count > 0 else { break }
+            let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+            guard pass(bytes) else { break }
+        }
+        shutdown(source, Int32(SHUT_RDWR))
+        shutdown(target, Int32(SHUT_RDWR))
+        let isLast = state.withLock { state in
+            state.threadCount -= 1
+            return state.threadCount == 0
+        }
+        if isLast { end() }
+    }
+
+    /// Bytes of the client: notes a new request, keeps to the speed of the line, waits while the network is stalled.
+    private func passUp(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let isNew = state.withLock { $0.awaited == nil }
+        if isNew {
+            let line = String(decoding: bytes.prefix { $0 != 13 }, as: UTF8.self)
+            let index = proxy.state.withLock { state in
+                state.requests.append(ProxiedRequest(line: line, began: .now))
+                return state.forgottenCount + state.requests.count - 1
+            }
+            state.withLock { $0.awaited = index }
+        }
+        let end: ContinuousClock.Instant? = proxy.state.withLock { state in
+            state.bytesUp += bytes.count
+            guard let speed = state.conditions.uploadBitsPerSecond else { return nil }
+            state.lineIsFreeAt = max(state.lineIsFreeAt, .now) + .seconds(Double(bytes.count) * 8 / speed)
+            return state.lineIsFreeAt
+        }
+        if let end { Self.sleep(until: end) }
+        while proxy.state.withLock({ $0.conditions.isStalled && $0.listener >= 0 }) { usleep(5_000) }
+        return proxy.state.withLock { $0.listener >= 0 } && Self.send(bytes, to: server)
+    }
+
+    /// Bytes of the server: the first ones of an answer are delayed, or replaced.
+    ///
+    /// - Returns: Whether the connection goes on.
+    private func passDown(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard !bytes.starts(with: Array("HTTP/1.1 100".utf8)), state.withLock({ $0.awaited != nil }) else {
+            return Self.send(bytes, to: client)
+        }
+        let conditions = proxy.state.withLock { $0.conditions }
+        if conditions.answerDelay > .zero { Self.sleep(until: .now + conditions.answerDelay) }
+        noteAnswer()
+        switch conditions.answers {
+        case .untouched: return Self.send(bytes, to: client)
+        case .cut(let count): _ = Self.send(UnsafeRawBufferPointer(rebasing: bytes.prefix(count)), to: client)
+        case .replaced(let text):
+            var text = text
+            text.withUTF8 { _ = Self.send(UnsafeRawBufferPointer($0), to: client) }
+        }
+        return false
+    }
+
+    private func noteAnswer() {
+        let index = state.withLock { state in
+            defer { state.awaited = nil }
+            return state.awaited
+        }
+        guard let index else { return }
+        proxy.state.withLock { state in
+            let position = index - state.forgottenCount
+            if position >= 0 { state.requests[position].answered = .now }
+        }
+    }
+
+    private func end() {
+        noteAnswer()
+        proxy.state.withLock { $0.descriptors.subtract([client, server]) }
+        close(client)
+        close(server)
+    }
+
+    private static func send(_ bytes: UnsafeRawBufferPointer, to target: Int32) -> Bool {
+        var rest = bytes
+        while !rest.isEmpty {
+            let count = Glibc.send(target, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
+            guard count > 0 else { return false }
+            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+        }
+        return true
+    }
+
+    private static func sleep(until end: ContinuousClock.Instant) {
+        let rest = end - ContinuousClock.now
+        if rest > .zero { usleep(UInt32(rest / .microseconds(1))) }
+    }
+}
