@@ -10,13 +10,13 @@ extension Integration {
     /// The helper has to be in /sbin. The script therefore runs in a mount namespace of its own, with an overlay over /usr/sbin.
     @Suite struct MountCommandTests {
         private static let namespace = """
-            work=$1 binary=$2 point=$3 bucket=$4 options=$5 pattern=$6
+            work=$1 binary=$(readlink -f "$2") point=$3 bucket=$4 options=$5 pattern=$6
             mkdir "$work/sbin"
             ln -s "$binary" "$work/sbin/mount.fuse.s3backer"
             mount -t overlay overlay -o lowerdir="$work/sbin:/usr/sbin" /usr/sbin
-            gone() { for i in $(seq 200); do pgrep -f -- "$point" -x >/dev/null || pgrep -f "$binary.*$point" >/dev/null || return 0; \
-            sleep 0.1; done; return 1; }
-            served() { [ "$(stat -f -c %T "$point")" = fuseblk ] || [ -f "$point/file" ]; }
+            running() { for exe in /proc/[0-9]*/exe; do [ "$(readlink "$exe")" != "$binary" ] || return 0; done; return 1; }
+            gone() { for i in $(seq 200); do running || return 0; sleep 0.1; done; return 1; }
+            served() { [ -f "$point/file" ]; }
 
             """
 

@@ -110,7 +110,7 @@ extension Integration {
                 try mount.start()
                 let pattern = try Pattern(in: workspace, count: 8_192)
                 try pattern.write(to: mount.file, at: 8_192 * 5)
-                try Command.shell("tr '\\0' A </dev/zero | cmp -n 8192 -i 0:24576 - \"$1\"", [mount.file])
+                try Command.shell("head -c 8192 /dev/zero | tr '\\0' A | cmp -n 8192 -i 0:24576 - \"$1\"", [mount.file])
                 try mount.unmount()
                 #expect(try bucket.keys() == ["v/00000000", "v/00000003", "v/00000005"])
                 #expect(try bucket.get("v/00000003") == bytes)

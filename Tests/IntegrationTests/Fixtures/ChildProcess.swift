@@ -81,8 +81,19 @@ final class ChildProcess {
         defer {
             for word in arguments + settings { free(word) }
         }
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        // Whoever runs the tests may ignore or block signals, and programs inherit that.
+        var none = sigset_t()
+        sigemptyset(&none)
+        var all = sigset_t()
+        sigfillset(&all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         var pid: pid_t = 0
-        let code = posix_spawnp(&pid, words[0], &actions, nil, &arguments, &settings)
+        let code = posix_spawnp(&pid, words[0], &actions, &attributes, &arguments, &settings)
         guard code == 0 else { throw FixtureError("cannot start \(words[0]): \(String(cString: strerror(code)))") }
         return pid
     }

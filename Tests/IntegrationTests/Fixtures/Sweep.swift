@@ -11,14 +11,16 @@ enum Sweep {
     /// ended; its name holds a random part, so they are the test's own.
     static func removeEverything(below directory: String) {
         for pid in processes(naming: directory) { kill(pid, SIGKILL) }
+        // First the devices: once the mount under their file is gone, the kernel no longer tells the file's whole path. A
+        // device in use is detached by its last user.
+        for device in loopDevices(below: directory) {
+            _ = try? Command.attempt("losetup", ["-d", device], seconds: 10)
+        }
         for _ in 0..<50 {
             for point in mountPoints(below: directory).reversed() {
                 _ = try? Command.attempt("umount", ["-l", point], seconds: 10)
             }
-            for device in loopDevices(below: directory) {
-                _ = try? Command.attempt("losetup", ["-d", device], seconds: 10)
-            }
-            if mountPoints(below: directory).isEmpty, loopDevices(below: directory).isEmpty { break }
+            if mountPoints(below: directory).isEmpty { break }
             usleep(100_000)
         }
         guard mountPoints(below: directory).isEmpty else { return }
