@@ -38,7 +38,8 @@ extension Integration {
                 #expect(try copy.wait(seconds: 120) == 0, "\(copy.log)")
                 try FileSystem.ext4.unmount(inside)
                 try device.detach()
-                try mount.unmount()
+                // The daemon waits, at most a minute, until requests that were never answered can no longer arrive.
+                try mount.unmount(seconds: 120)
 
                 let again = try Mount(try bucket.flags() + [bucket.name], in: workspace, name: "again")
                 try again.start()
@@ -128,6 +129,49 @@ extension Integration {
                 #expect(try writer.wait(seconds: 90) == 0, "\(writer.log)")
                 try mount.unmount()
                 #expect(try bucket.blockKeys().count == 200)
+            }
+        }
+
+        @Test(
+            "requests whose answers are lost are done once: the start, writes, zeroing and the end of a mount",
+            .needs(.root, .fuse, .gateway, .curl), arguments: ["PUT", "DELETE", "POST", "GET", "HEAD"])
+        func lostAnswers(method: String) throws {
+            try withWorkspace { workspace in
+                let bucket = try Bucket(in: workspace)
+                let proxy = try TCPProxy(to: bucket.gateway.port)
+                defer { proxy.close() }
+                let lose = { (count: Int) in
+                    proxy.set { conditions in
+                        conditions.answers = .replaced(by: "")
+                        conditions.replacedMethod = method
+                        conditions.replacedCount = count
+                    }
+                }
+                let flags = try bucket.flags(port: proxy.port) + ["--timeout=5", "--initialRetryPause=50"]
+                lose(2)
+                let mount = try Mount(flags + ["--size=4m", "--blockSize=64k", bucket.name], in: workspace)
+                try mount.start()
+                let model = workspace.file("model")
+                try Command.run("truncate", ["-s", "4M", model])
+                for round in 0..<3 {
+                    let pattern = try Pattern(in: workspace, count: 500_000, seed: UInt64(round))
+                    lose(3)
+                    for file in [mount.file, model] {
+                        try pattern.write(to: file, at: 300_000 * round)
+                        try Command.run("fallocate", ["-p", "-o", "\(65_536 * 3 * round)", "-l", "\(65_536 * 2)", file])
+                        try Command.run(
+                            "dd", ["if=/dev/zero", "of=\(file)", "bs=64k", "seek=40", "count=3", "conv=notrunc,fsync"])
+                    }
+                    try Command.run("cmp", [model, mount.file])
+                }
+                lose(1)
+                try mount.unmount(seconds: 100)
+                #expect(try bucket.head("s3backer-mounted") == nil)
+                lose(2)
+                let again = try Mount(flags + ["--readOnly", bucket.name], in: workspace, name: "again")
+                try again.start()
+                try Command.run("cmp", [model, again.file])
+                try again.unmount(seconds: 100)
             }
         }
     }

@@ -38,7 +38,7 @@ final class Mount {
         self.program = program
         point = try workspace.directory(name)
         // No access file of the person who runs the tests is to be found.
-        environment = ["HOME": workspace.path]
+        environment = ["HOME": workspace.path, "no_proxy": "127.0.0.1"]
     }
 
     /// Runs the program as a user would, and returns what its parent process did.

@@ -101,10 +101,9 @@ final class ProxyConnection: Sendable {
         guard !bytes.starts(with: Array("HTTP/1.1 100".utf8)), state.withLock({ $0.awaited != nil }) else {
             return Self.send(bytes, to: client)
         }
-        let conditions = proxy.state.withLock { $0.conditions }
-        if conditions.answerDelay > .zero { Self.sleep(until: .now + conditions.answerDelay) }
-        noteAnswer()
-        switch conditions.answers {
+        let delay = proxy.state.withLock { $0.conditions.answerDelay }
+        if delay > .zero { Self.sleep(until: .now + delay) }
+        switch noteAnswer(isThere: true) {
         case .untouched: return Self.send(bytes, to: client)
         case .cut(let count): _ = Self.send(UnsafeRawBufferPointer(rebasing: bytes.prefix(count)), to: client)
         case .replaced(let text):
@@ -114,20 +113,24 @@ final class ProxyConnection: Sendable {
         return false
     }
 
-    private func noteAnswer() {
+    @discardableResult
+    private func noteAnswer(isThere: Bool) -> TCPProxy.Answers {
         let index = state.withLock { state in
             defer { state.awaited = nil }
             return state.awaited
         }
-        guard let index else { return }
-        proxy.state.withLock { state in
+        guard let index else { return .untouched }
+        return proxy.state.withLock { state in
             let position = index - state.forgottenCount
-            if position >= 0 { state.requests[position].answered = .now }
+            guard position >= 0 else { return .untouched }
+            state.requests[position].answered = .now
+            guard isThere else { return .untouched }
+            return state.conditions.takeAnswer(to: state.requests[position].method)
         }
     }
 
     private func end() {
-        noteAnswer()
+        noteAnswer(isThere: false)
         proxy.state.withLock { $0.descriptors.subtract([client, server]) }
         close(client)
         close(server)

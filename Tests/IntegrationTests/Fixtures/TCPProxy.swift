@@ -21,6 +21,20 @@ final class TCPProxy: Sendable {
         var isStalled = false
         /// What becomes of answers.
         var answers = Answers.untouched
+        /// The verb whose answers that happens to; nil is every one.
+        var replacedMethod: String?
+        /// To how many answers that still happens.
+        var replacedCount = Int.max
+
+        /// Takes note of one answer, and returns what becomes of it.
+        mutating func takeAnswer(to method: Substring) -> Answers {
+            guard case .untouched = answers else {
+                guard replacedCount > 0, replacedMethod.map({ $0 == method }) ?? true else { return .untouched }
+                replacedCount -= 1
+                return answers
+            }
+            return .untouched
+        }
     }
 
     /// What becomes of answers. The request has reached the server in any case.
