@@ -48,8 +48,7 @@ lint:
 
 integration: release ## real parts: S3 server, /dev/fuse, loop devices, the C program
 	@Scripts/deps.sh
-	S3BACKER_INTEGRATION=1 S3BACKER_BINARY="$(CURDIR)/$(RELEASE_BINARY)" \
-		$(SWIFT_TEST) --no-parallel --filter 'IntegrationTests|FUSETests'
+	S3BACKER_BINARY="$(CURDIR)/$(RELEASE_BINARY)" Scripts/integration.sh
 
 check-mutants: ## plant bugs, one by one, and see that the tests catch each
 	@Scripts/deps.sh build

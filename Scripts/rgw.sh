@@ -320,6 +320,8 @@ S3_PORT=$http
 S3_ACCESS_ID=$access
 S3_ACCESS_KEY=$secret
 S3_REGION=us-east-1
+AWS_ACCESS_KEY_ID=$access
+AWS_SECRET_ACCESS_KEY=$secret
 RGW_DIR=$dir
 LINES
     trap - EXIT
