@@ -31,7 +31,7 @@ internal import Synchronization
 /// exact also between processes.
 ///
 /// - Concurrency: blocks the calling thread in file I/O, so it runs on an executor that may be blocked.
-/// - Source: Docs/Formats/Directory.md; spec 7.9.
+/// - Source: Docs/Formats/Directory.md.
 public final class DirectoryObjectStore: ObjectStore {
     let directory: String
     let pool: BufferPool
