@@ -89,6 +89,32 @@ struct FirstBlockTests {
         #expect(try await fixture.stored(9) != nil)
     }
 
+    @Test("a refusal because of a conflict is not believed to mean that block 0 exists")
+    func conflict() async throws {
+        let fixture = try await Fixture(isFresh: true)
+        fixture.store.on { $0 == "PUT vm/00000000" ? .fails(failure(.preconditionFailed)) : .done }
+        await #expect(throws: BlockStoreError.self) { try await fixture.write(1, to: 9) }
+        #expect(try await fixture.stored(9) == nil)
+        fixture.store.heal()
+        try await fixture.write(1, to: 9)
+        #expect(try await sizes(fixture) == Self.sizes)
+    }
+
+    @Test("a write of block 0 waits until the one that made it empty is confirmed, and is not undone by that")
+    func confirmedBeforeWrite() async throws {
+        let fixture = try await Fixture(isFresh: true, watchedBlocksMax: 0)
+        fixture.store.on { $0 == "PUT vm/00000000" ? .unsettled : .done }
+        try SimulationExecutor(seed: 1).run(on: fixture.timeline, stepsMax: 10_000) {
+            async let other: Void = { _ = try await fixture.write(1, to: 9) }()
+            try await fixture.timeline.sleep(until: .seconds(10))
+            fixture.store.heal()
+            async let first: Void = { _ = try await fixture.write(7, to: 0) }()
+            _ = try await (other, first)
+        }
+        #expect(try await fixture.stored(0) == [UInt8](repeating: 7, count: 4096))
+        #expect(fixture.store.takeLog().filter { $0 == "PUT vm/00000000" }.count == 2)
+    }
+
     @Test("block 0 asks for nothing once it is there")
     func onlyOnce() async throws {
         let fixture = try await Fixture(isFresh: true)

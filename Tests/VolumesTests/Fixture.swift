@@ -50,7 +50,7 @@ struct Fixture: Sendable {
 
     /// - Parameter isFresh: Whether block 0 has no object yet; else it has one, and the volume knows.
     init(
-        isFresh: Bool = false, blockCount: Int = 64, retainedBytesMax: Int = 1 << 20,
+        isFresh: Bool = false, blockCount: Int = 64, retainedBytesMax: Int = 1 << 20, watchedBlocksMax: Int = 100,
         fence: ((MountTokenObject, ManualTimeline) -> MountTokenGuard)? = nil
     ) async throws {
         let geometry = try required(BlockGeometry(blockSize: 4096, blockCount: blockCount))
@@ -62,7 +62,8 @@ struct Fixture: Sendable {
         }
         volume = DirectVolume(
             over: store, keys: keys, geometry: geometry, isFirstBlockPresent: !isFresh, fence: fence?(object, timeline),
-            limits: SettlementLimits(window: window, retainedBytesMax: retainedBytesMax, watchedBlocksMax: 100),
+            limits: SettlementLimits(
+                window: window, retainedBytesMax: retainedBytesMax, watchedBlocksMax: watchedBlocksMax),
             timeline: timeline, logger: quiet)
     }
 

@@ -46,23 +46,34 @@ extension DirectVolume {
             throw failure
         case .mine: break
         }
-        let key = keys.key(of: BlockObject.first)
-        let begun = try await placing { () async throws(BlockStoreError) -> Begun? in
-            do throws(ObjectStoreError) {
-                guard case .absent = try await self.store.head(key, context) else { return nil }
-            } catch {
-                self.fence?.noteFailure()
-                throw BlockStoreError(error, doing: "look for the volume's first block (object \"\(key)\")")
-            }
+        // Settled before anybody else has its turn: a late confirmation of these zeros would undo a write of block 0.
+        try await placing { () async throws(BlockStoreError) in
+            guard try await !self.isFirstBlockPresent(context) else { return }
+            let begun: Begun
             do throws(BlockStoreError) {
-                return try await self.request([BlockObject.first], to: .zero, .ifAbsent, context)
+                begun = try await self.request([BlockObject.first], to: .zero, .ifAbsent, context)
             } catch {
-                // Somebody made it since we looked; that is all we wanted.
-                if error.code == .stale { return nil }
-                throw error
+                guard error.code == .stale else { throw error }
+                // Somebody made it since we looked; that is all we wanted. But S3 also refuses while another request for the
+                // object is under way, and that one may come to nothing.
+                if try await self.isFirstBlockPresent(context) { return }
+                throw BlockStoreError(.io, "\(error.message); it does not exist all the same", cause: error)
             }
+            _ = try await self.settle(begun, context)
         }
-        if let begun { _ = try await settle(begun, context) }
+    }
+
+    private func isFirstBlockPresent(_ context: IOContext) async throws(BlockStoreError) -> Bool {
+        let key = keys.key(of: BlockObject.first)
+        do throws(ObjectStoreError) {
+            switch try await store.head(key, context) {
+            case .present: return true
+            case .absent: return false
+            }
+        } catch {
+            fence?.noteFailure()
+            throw BlockStoreError(error, doing: "look for the volume's first block (object \"\(key)\")")
+        }
     }
 
     /// Runs `body` as the one that makes block 0, and passes its end on to whoever waits.
