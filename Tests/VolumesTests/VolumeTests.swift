@@ -126,6 +126,21 @@ struct VolumeTests {
         #expect(store.objects.keys == [ObjectKey("vm/00000000"), ObjectKey("vm/0000000c")])
     }
 
+    @Test("shutting down waits until the attempts of a write that failed are over, too")
+    func failedBeforeShutDown() async throws {
+        let volume = try await open(options())
+        let disk = disk(volume)
+        store.on { $0 == "PUT vm/0000000c" ? .answerLost : .done }
+        let bytes = BufferSlice(Buffer(copying: [1]))
+        await #expect(throws: BlockStoreError.self) { try await disk.write(bytes, at: 50_000, .foreground) }
+        store.heal()
+        #expect(volume.blocks.unsettledBlockCount == 1)
+        try SimulationExecutor(seed: 1).run(on: timeline, stepsMax: 1000) { try await volume.shutDown(flushing: disk) }
+        #expect(timeline.now == .seconds(60))
+        #expect(volume.blocks.unsettledBlockCount == 0)
+        #expect(!store.objects.keys.contains(ObjectKey("vm/s3backer-mounted")))
+    }
+
     @Test("a late attempt after the last flush is mended in the background")
     func background() async throws {
         let volume = try await open(options())

@@ -18,6 +18,8 @@ extension DirectVolume {
 
     /// Waits until no attempt can arrive any more, then confirms; the last act before the mount token is given back.
     ///
+    /// Attempts of mutations that failed count too: after the token is gone they could undo what the next mount writes.
+    ///
     /// - Throws: Why a block could not be confirmed; `.cancelled`.
     func settleAll() async throws(BlockStoreError) {
         while let hazardEnds = settlement.lastHazardEnd {
@@ -25,7 +27,7 @@ extension DirectVolume {
                 logger.notice(
                     "waiting until unanswered requests can no longer arrive",
                     metadata: [
-                        "blocks": "\(settlement.watchedCount)", "seconds": "\((hazardEnds - timeline.now).components.seconds)",
+                        "blocks": "\(settlement.unsettledCount)", "seconds": "\((hazardEnds - timeline.now).components.seconds)",
                     ])
             }
             try await sleep(until: hazardEnds)

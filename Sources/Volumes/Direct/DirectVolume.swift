@@ -63,8 +63,8 @@ public final class DirectVolume: BlockStore {
     /// Starts counting anew.
     public func resetStatistics() { counters.reset() }
 
-    /// How many blocks are watched because an attempt on them got no answer.
-    public var unsettledBlockCount: Int { settlement.watchedCount }
+    /// How many blocks have to be confirmed, or may still change, because an attempt on them got no answer.
+    public var unsettledBlockCount: Int { settlement.unsettledCount }
 
     /// Reads one block: a GET, or what is kept of a watched block.
     ///

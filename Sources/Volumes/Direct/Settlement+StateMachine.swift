@@ -167,8 +167,16 @@ struct SettlementStateMachine {
         entries.filter { $0.value.expected != nil && $0.value.hazardEnds <= now }.keys.sorted()
     }
 
-    /// When the last hazard of a block that can be confirmed ends; nil when there is none.
-    var lastHazardEnd: Duration? { entries.values.filter { $0.expected != nil }.map(\.hazardEnds).max() }
+    /// When the last hazard ends, that of indeterminate blocks included; nil when there is nothing to wait for or to confirm.
+    func lastHazardEnd(now: Duration) -> Duration? { unsettled(now: now).map(\.hazardEnds).max() }
+
+    /// How many blocks have to be confirmed, or may still be changed by a late attempt.
+    func unsettledCount(now: Duration) -> Int { unsettled(now: now).count }
+
+    /// Leaves out indeterminate blocks whose hazard is over: nothing can change them any more, and nobody knows what they shall be.
+    private func unsettled(now: Duration) -> [Entry] {
+        entries.values.filter { $0.expected != nil || $0.hazardEnds > now }
+    }
 
     /// Takes for confirmation those of `pending` that nobody has in hand, and removes from `pending` what needs no more care.
     ///

@@ -33,8 +33,8 @@ final class Settlement: Sendable {
     /// How long after its end an unanswered attempt may still change an object.
     var window: Duration { state.withLock { $0.machine.limits.window } }
 
-    /// How many blocks are watched.
-    var watchedCount: Int { state.withLock { $0.machine.entries.count } }
+    /// See ``SettlementStateMachine/unsettledCount(now:)``.
+    var unsettledCount: Int { state.withLock { $0.machine.unsettledCount(now: timeline.now) } }
 
     /// Begins a mutation; waits while one of `blocks` is being confirmed.
     func beginMutation(of blocks: [BlockNumber]) async {
@@ -74,8 +74,8 @@ final class Settlement: Sendable {
     /// See ``SettlementStateMachine/overdue(now:)``.
     func overdue() -> [BlockNumber] { state.withLock { $0.machine.overdue(now: timeline.now) } }
 
-    /// See ``SettlementStateMachine/lastHazardEnd``.
-    var lastHazardEnd: Duration? { state.withLock { $0.machine.lastHazardEnd } }
+    /// See ``SettlementStateMachine/lastHazardEnd(now:)``.
+    var lastHazardEnd: Duration? { state.withLock { $0.machine.lastHazardEnd(now: timeline.now) } }
 
     /// Takes some of `pending` for confirmation; waits while others have all of them in hand.
     ///
