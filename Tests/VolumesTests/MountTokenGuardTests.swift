@@ -130,6 +130,22 @@ struct MountTokenGuardTests {
         #expect(try await fixture.stored(3) == [UInt8](repeating: 9, count: 4096))
     }
 
+    @Test(
+        "what looks like a late attempt may be another mount's write, so the token is read before it is mended",
+        arguments: [0, 1])
+    func repairOfForeignWrite(byte: UInt8) async throws {
+        let fixture = try await mounted()
+        fixture.store.on { _ in .unsettled }
+        try await fixture.write(byte, to: 3)
+        fixture.store.heal()
+        try await fixture.write(1, to: 4)
+        try await object(fixture).put(MountToken(rawValue: 8), .none)
+        try await fixture.arriveLate(9, at: 3)
+        let error = await #expect(throws: BlockStoreError.self) { try await fixture.volume.flush(.everything) }
+        #expect(error?.code == .fenced)
+        #expect(try await fixture.stored(3) == [UInt8](repeating: 9, count: 4096))
+    }
+
     @Test("a failure during a look makes the next look due at once")
     func failureDuringLook() {
         var machine = MountTokenGuardStateMachine(verifiedAt: .zero)

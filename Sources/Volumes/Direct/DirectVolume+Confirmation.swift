@@ -84,6 +84,8 @@ extension DirectVolume {
         } catch {
             throw BlockStoreError(error, doing: "confirm " + describe(blocks))
         }
+        // What looks like a late attempt of ours may be the write of a mount that has taken over: the token is read first.
+        fence?.noteFailure()
         try await fence?.permit(context)
         do {
             let mutation = try await send(blocks, expected.contents, .none, context)
