@@ -55,7 +55,7 @@ public protocol BlockStore: Sendable {
     ///
     /// - Parameter contents: Exactly `blockSize` bytes, or `.zero`. Bytes that are all zeros count as zero.
     /// - Returns: The version that the block has now; `.unknown` where the layer cannot tell.
-    /// - Throws: Any code but `.outOfRange`; then the block is indeterminate, except after `.readOnly` and `.fenced`
+    /// - Throws: Any code but `.outOfRange`; then the block is indeterminate, except after `.readOnly`
     ///   (nothing was sent).
     func write(
         _ contents: BlockContents, to block: BlockNumber, _ context: IOContext

@@ -43,6 +43,8 @@ public struct ObjectStoreError: Error, CustomStringConvertible {
         case noSpace
         /// The local store failed in another way.
         case io
+        /// Not sent again: whoever asked for the change may not change the store any more. See ``RepeatPermit``.
+        case fenced
         /// The task was cancelled.
         case cancelled
     }

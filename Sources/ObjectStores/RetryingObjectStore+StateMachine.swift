@@ -80,7 +80,7 @@ struct RetryStateMachine {
     /// providers give; a file system must survive those.
     private static func isRetried(_ code: ObjectStoreError.Code, _ circumstances: Circumstances) -> Bool {
         switch code {
-        case .preconditionFailed, .cancelled, .noSpace: false
+        case .preconditionFailed, .cancelled, .noSpace, .fenced: false
         // Without a signature, S3 says 403 for every missing key of a bucket that may not be listed.
         case .forbidden: circumstances.isSigned && circumstances.hasSucceeded
         case .badRequest, .unauthorized, .notImplemented, .clockSkewed, .noSuchBucket, .redirected: circumstances.hasSucceeded

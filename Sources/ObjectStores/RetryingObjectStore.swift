@@ -22,6 +22,7 @@ public final class RetryingObjectStore: ObjectStore {
     private let logger: Logger
     private let hasSucceeded = Atomic<Bool>(false)
     private let counters = Mutex(RetryStatistics())
+    private let repeatPermit = Mutex<RepeatPermit?>(nil)
 
     /// Makes the layer.
     ///
@@ -41,6 +42,9 @@ public final class RetryingObjectStore: ObjectStore {
         self.logger = logger
     }
 
+    /// From now on asks `permit` before a mutation is sent again; nil asks nobody.
+    public func askBeforeRepeats(_ permit: RepeatPermit?) { repeatPermit.withLock { $0 = permit } }
+
     /// What was counted since the start or the last reset.
     public var statistics: RetryStatistics { counters.withLock { $0 } }
 
@@ -51,14 +55,14 @@ public final class RetryingObjectStore: ObjectStore {
     public func get(
         _ key: ObjectKey, range: Range<Int>?, ifMatch: ETag?, ifNoneMatch: ETag?, _ context: IOContext
     ) async throws(ObjectStoreError) -> ObjectRead {
-        try await repeated("GET \(key)") { () async throws(ObjectStoreError) in
+        try await repeated("GET \(key)", changing: nil, context) { () async throws(ObjectStoreError) in
             try await next.get(key, range: range, ifMatch: ifMatch, ifNoneMatch: ifNoneMatch, context)
         }.answer
     }
 
     /// Asks for attributes; see ``ObjectStore/head(_:_:)``.
     public func head(_ key: ObjectKey, _ context: IOContext) async throws(ObjectStoreError) -> ObjectHead {
-        try await repeated("HEAD \(key)") { () async throws(ObjectStoreError) in
+        try await repeated("HEAD \(key)", changing: nil, context) { () async throws(ObjectStoreError) in
             try await next.head(key, context)
         }.answer
     }
@@ -67,7 +71,7 @@ public final class RetryingObjectStore: ObjectStore {
     public func list(
         prefix: String, after: ObjectKey?, limit: Int, _ context: IOContext
     ) async throws(ObjectStoreError) -> ObjectListPage {
-        try await repeated("LIST \(prefix)") { () async throws(ObjectStoreError) in
+        try await repeated("LIST \(prefix)", changing: nil, context) { () async throws(ObjectStoreError) in
             try await next.list(prefix: prefix, after: after, limit: limit, context)
         }.answer
     }
@@ -75,7 +79,7 @@ public final class RetryingObjectStore: ObjectStore {
     /// Deletes objects; see ``ObjectStore/delete(_:_:)``.
     public func delete(_ keys: [ObjectKey], _ context: IOContext) async throws(ObjectStoreError) -> Mutation {
         let name = keys.count == 1 ? "DELETE \(keys[0])" : "DELETE of \(keys.count) objects"
-        let (mutation, isSettled) = try await repeated(name) { () async throws(ObjectStoreError) in
+        let (mutation, isSettled) = try await repeated(name, changing: keys.first, context) { () async throws(ObjectStoreError) in
             try await next.delete(keys, context)
         }
         return Mutation(eTag: mutation.eTag, isSettled: mutation.isSettled && isSettled)
@@ -86,7 +90,8 @@ public final class RetryingObjectStore: ObjectStore {
         _ key: ObjectKey, _ body: BufferSlice, _ metadata: ObjectMetadata, _ condition: PutCondition, _ context: IOContext
     ) async throws(ObjectStoreError) -> Mutation {
         do throws(ObjectStoreError) {
-            let (mutation, isSettled) = try await repeated("PUT \(key)") { () async throws(ObjectStoreError) in
+            let (mutation, isSettled) = try await repeated("PUT \(key)", changing: key, context) {
+                () async throws(ObjectStoreError) in
                 try await next.put(key, body, metadata, condition, context)
             }
             return Mutation(eTag: mutation.eTag, isSettled: mutation.isSettled && isSettled)
@@ -102,14 +107,18 @@ public final class RetryingObjectStore: ObjectStore {
 
     /// Makes attempts until one succeeds or the state machine has had enough.
     ///
+    /// - Parameter key: What is changed; nil for a read. A further attempt of a change is made by leave of the ``RepeatPermit``.
     /// - Returns: The answer, and whether every attempt got one.
     /// - Throws: The last failure; with `outcomeIsUnknown` if that holds for any attempt.
     private func repeated<Answer>(
-        _ name: String, _ attempt: () async throws(ObjectStoreError) -> Answer
+        _ name: String, changing key: ObjectKey?, _ context: IOContext,
+        _ attempt: () async throws(ObjectStoreError) -> Answer
     ) async throws(ObjectStoreError) -> (answer: Answer, isSettled: Bool) {
         var machine = RetryStateMachine(policy: policy)
+        var mutation: RepeatedMutation?
         while true {
             do throws(ObjectStoreError) {
+                if let mutation, let permit = repeatPermit.withLock({ $0 }) { try await permit(mutation, next, context) }
                 let answer = try await attempt()
                 hasSucceeded.store(true, ordering: .relaxed)
                 return (answer, !machine.hasUnansweredAttempt)
@@ -124,6 +133,10 @@ public final class RetryingObjectStore: ObjectStore {
                     logger.error("giving up on \(name)", metadata: ["cause": "\(error)", "attempts": "\(machine.attempt)"])
                     throw finalError(error, machine)
                 case .retry(let pause):
+                    mutation = key.map { key in
+                        let wasUnanswered = mutation?.wasUnanswered ?? false || Self.isUnanswered(error)
+                        return RepeatedMutation(key: key, failedAt: timeline.now, wasUnanswered: wasUnanswered)
+                    }
                     try await wait(pause, after: error, name, machine)
                 }
             }
@@ -144,6 +157,14 @@ public final class RetryingObjectStore: ObjectStore {
             $0.retryDelay += pause
         }
         logger.info("retrying query (attempt #\(machine.attempt)): \(name)", metadata: ["cause": "\(error)"])
+    }
+
+    /// Whether an attempt, or the look before it, got no answer: then the line, or this machine, may have been away.
+    private static func isUnanswered(_ error: ObjectStoreError) -> Bool {
+        switch error.code {
+        case .timedOut, .connectFailed, .hostUnknown, .connectionLost: true
+        default: error.outcomeIsUnknown
+        }
     }
 
     /// The failure that the caller sees, which speaks for all attempts.

@@ -6,6 +6,8 @@
 ///     held     -- a look is due (``checkInterval`` is over, or a request has failed) -->  checking
 ///     checking -- the token is ours -->  held        -- no answer -->  held, a look still due
 ///     checking -- it is not         -->  lost        (for ever)
+///
+/// A change that is sent again looks by itself, in any state.
 struct MountTokenGuardStateMachine {
     /// How old the last look may be before a mutation; so a foreign mount is noticed within this time while writing.
     static let checkInterval = Duration.seconds(60)
@@ -66,6 +68,33 @@ struct MountTokenGuardStateMachine {
         }
     }
 
+    /// Asks for leave to send a change again that failed.
+    ///
+    /// Waits for nobody: a look that others have begun may take as long as all its retries. Two looks at a time do no harm.
+    ///
+    /// - Parameter failedAt: When it failed; nil when it was answered, so that only the age of the last look counts.
+    /// - Returns: `.granted`, `.lost`, or `.check`: read the token, then call ``endExtraLook(_:beganAt:)``.
+    func askToRepeat(failedAt: Duration?, now: Duration) -> Permission {
+        if case .lost(let record) = state { return .lost(to: record) }
+        if let failedAt { return verifiedAt >= failedAt ? .granted : .check }
+        return now - verifiedAt < Self.checkInterval ? .granted : .check
+    }
+
+    /// Ends the look that ``askToRepeat(failedAt:now:)`` asked for.
+    ///
+    /// - Returns: Whether it is the first to show that the volume is lost.
+    mutating func endExtraLook(_ finding: Finding, beganAt: Duration) -> Bool {
+        switch finding {
+        case .ours: verifiedAt = max(verifiedAt, beganAt)
+        case .unanswered: hasFailed = true
+        case .foreign(let record):
+            guard loss == nil else { return false }
+            state = .lost(to: record)
+            return true
+        }
+        return false
+    }
+
     /// Notes that a request failed or stayed without an answer: we may have been away for longer than it seems.
     mutating func noteFailure() {
         hasFailed = true
@@ -74,11 +103,13 @@ struct MountTokenGuardStateMachine {
 
     /// Ends the look that ``Permission/check`` asked for.
     mutating func endCheck(_ finding: Finding) {
+        // An extra look was faster.
+        if case .lost = state { return }
         guard case .checking(let beganAt, let hasFailedSince) = state else { preconditionFailure("nobody is looking") }
         switch finding {
         case .ours:
             state = .held
-            verifiedAt = beganAt
+            verifiedAt = max(verifiedAt, beganAt)
             hasFailed = hasFailedSince
         case .foreign(let record): state = .lost(to: record)
         case .unanswered:

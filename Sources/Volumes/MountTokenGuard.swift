@@ -11,6 +11,7 @@ internal import Synchronization
 ///
 /// ``DirectVolume`` asks before each request that changes a block, its own repairs included; that is why this is no layer of its
 /// own: a layer above could not see the repairs that a flush makes, nor the attempts without an answer that were then retried.
+/// ``ObjectStores/RetryingObjectStore`` asks before it sends such a change again.
 /// The token is read again when the last look is older than a minute, or when a request has failed since; concurrent mutations
 /// share the look. Reads are never stopped.
 ///
@@ -57,6 +58,35 @@ public final class MountTokenGuard: Sendable {
         }
     }
 
+    /// Asks for leave to send a change again: an outage may have ended for others first, and the volume have been taken over since.
+    ///
+    /// - Parameter store: Where the token is read, once and without retries, unless somebody has looked since the failure.
+    /// - Throws: `.fenced` when the token is not ours any more; the failure of the look.
+    func permitRepeat(
+        of mutation: RepeatedMutation, over store: any ObjectStore, _ context: IOContext
+    ) async throws(ObjectStoreError) {
+        // The token itself is not guarded by itself: when it is given back, an attempt without an answer may have removed it.
+        guard mutation.key != object.key else { return }
+        let beganAt = timeline.now
+        let failedAt = mutation.wasUnanswered ? mutation.failedAt : nil
+        switch state.withLock({ $0.machine.askToRepeat(failedAt: failedAt, now: beganAt) }) {
+        case .granted, .wait: return
+        case .lost(let record): throw ObjectStoreError(.fenced, Self.fenced(record).message, outcomeIsUnknown: false)
+        case .check: break
+        }
+        let record: MountTokenRecord?
+        do {
+            record = try await object.read(from: store, context)
+        } catch {
+            _ = state.withLock { $0.machine.endExtraLook(.unanswered, beganAt: beganAt) }
+            throw error
+        }
+        let isOurs = record?.token == token
+        if state.withLock({ $0.machine.endExtraLook(isOurs ? .ours : .foreign(record), beganAt: beganAt) }) { logLoss(record) }
+        guard !isOurs else { return }
+        throw ObjectStoreError(.fenced, Self.fenced(record).message, outcomeIsUnknown: false)
+    }
+
     /// Fails once the token is known not to be ours; asks nobody.
     ///
     /// - Throws: `.fenced`.
@@ -71,16 +101,20 @@ public final class MountTokenGuard: Sendable {
         do {
             let record = try await object.read(context)
             guard record?.token != token else { return end(.ours, nil) }
-            logger.error(
-                "the volume is no longer ours: no more changes are written; unmount, and mount again when nobody else has it",
-                metadata: [
-                    "ours": "\(token)", "found": "\(record.map { $0.token.description } ?? "none")",
-                    "host": "\(record?.host ?? "-")", "since": "\(record?.since ?? "-")",
-                ])
+            logLoss(record)
             return end(.foreign(record), Self.fenced(record))
         } catch {
             return end(.unanswered, BlockStoreError(error, doing: "look whether the mount token is still ours"))
         }
+    }
+
+    private func logLoss(_ record: MountTokenRecord?) {
+        logger.error(
+            "the volume is no longer ours: no more changes are written; unmount, and mount again when nobody else has it",
+            metadata: [
+                "ours": "\(token)", "found": "\(record.map { $0.token.description } ?? "none")",
+                "host": "\(record?.host ?? "-")", "since": "\(record?.since ?? "-")",
+            ])
     }
 
     private func end(_ finding: MountTokenGuardStateMachine.Finding, _ failure: BlockStoreError?) -> BlockStoreError? {

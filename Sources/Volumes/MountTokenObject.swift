@@ -36,8 +36,9 @@ public struct MountTokenObject: Sendable {
     /// The Content-Type of the object.
     static let contentType = "text/plain"
 
+    /// Its name.
+    let key: ObjectKey
     private let store: any ObjectStore
-    private let key: ObjectKey
     private let hostName: String
     private let timeline: any Timeline
 
@@ -54,6 +55,13 @@ public struct MountTokenObject: Sendable {
     /// - Returns: Nil when there is none.
     /// - Throws: As ``ObjectStore/get(_:range:ifMatch:ifNoneMatch:_:)``.
     public func read(_ context: IOContext) async throws(ObjectStoreError) -> MountTokenRecord? {
+        try await read(from: store, context)
+    }
+
+    /// Reads the object from a layer below the store in which it was opened.
+    ///
+    /// - Throws: As ``read(_:)``.
+    func read(from store: any ObjectStore, _ context: IOContext) async throws(ObjectStoreError) -> MountTokenRecord? {
         switch try await store.get(key, range: nil, ifMatch: nil, ifNoneMatch: nil, context) {
         case .absent: return nil
         case .unchanged:

@@ -25,6 +25,15 @@ public final class Volume: Sendable {
     /// The sizes.
     public var geometry: BlockGeometry { blocks.geometry }
 
+    /// What a `RetryingObjectStore` below must ask before it sends a change again; nil where nobody else can have the volume.
+    public var repeatPermit: RepeatPermit? {
+        guard let fence = blocks.fence else { return nil }
+        // Weak: the store that keeps it is kept by the fence.
+        return { [weak fence] (mutation, store, context) async throws(ObjectStoreError) in
+            try await fence?.permitRepeat(of: mutation, over: store, context)
+        }
+    }
+
     private let hold: MountTokenHold?
     private let timeline: any Timeline
     private let logger: Logger

@@ -16,7 +16,8 @@ struct StackTests {
     private let pool = BufferPool(retainedBytesMax: 1 << 20)
 
     private func open(
-        _ store: any ObjectStore, size: UInt64? = nil, isReadOnly: Bool = false, isChecked: Bool = true
+        _ store: any ObjectStore, size: UInt64? = nil, isReadOnly: Bool = false, isChecked: Bool = true,
+        timeline: ManualTimeline = ManualTimeline()
     ) async throws(VolumeError) -> Stack {
         let options = VolumeOptions(
             description: "memory", keys: BlockKeyScheme(prefix: "p/", isHashed: false),
@@ -28,7 +29,7 @@ struct StackTests {
             StackSettings(
                 retry: RetryPolicy(initialPause: .milliseconds(1), totalPauseMax: .milliseconds(10)),
                 limits: RequestLimits(requestsMax: 8, foregroundReserve: 2), fanOutMax: 4, isChecked: isChecked),
-            options, token: .random(), pool: pool, timeline: ManualTimeline(), jitter: { 0 },
+            options, token: .random(), pool: pool, timeline: timeline, jitter: { 0 },
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
@@ -55,6 +56,37 @@ struct StackTests {
         _ = try await open(store, size: 1 << 20)
     }
 
+    @Test("a change that an outage has held up is not sent any more when the volume was taken over meanwhile")
+    func takenOverDuringOutage() async throws {
+        let memory = MemoryObjectStore()
+        let timeline = ManualTimeline()
+        let faulty = FaultyObjectStore(over: memory, plan: ObjectFaultPlan(), seed: 1, timeline: timeline)
+        let stack = try await open(faulty, size: 1 << 20, timeline: timeline)
+        let ours = BufferSlice(Buffer(copying: [UInt8](repeating: 1, count: 4096)))
+        let theirs = BufferSlice(Buffer(copying: [UInt8](repeating: 2, count: 4096)))
+        try await stack.disk.write(ours, at: 12_288, .foreground)
+        var outage = ObjectFaultPlan()
+        outage.refused = 1
+        faulty.setPlan(outage)
+        let result = try SimulationExecutor(seed: 1).run(on: timeline, stepsMax: 10_000) {
+            () async throws -> Result<Void, BlockStoreError> in
+            async let write = outcome { () async throws(BlockStoreError) in
+                try await stack.disk.write(ours, at: 12_288, .foreground)
+            }
+            try await timeline.sleep(until: .milliseconds(2))
+            let token = ObjectMetadata(user: ["s3backer-mount-token": "00000001"])
+            _ = try await memory.put(ObjectKey("p/s3backer-mounted"), theirs, token, .none, .foreground)
+            _ = try await memory.put(ObjectKey("p/00000003"), theirs, ObjectMetadata(), .none, .foreground)
+            faulty.setPlan(ObjectFaultPlan())
+            return await write
+        }
+        #expect(throws: BlockStoreError.self) { try result.get() }
+        let found = try await memory.get(ObjectKey("p/00000003"), range: nil, ifMatch: nil, ifNoneMatch: nil, .foreground)
+        guard case .object(let object) = found else { return #expect(Bool(false)) }
+        #expect(object.body.bytes.first == 2)
+        await #expect { try await stack.disk.flush(nil) } throws: { ($0 as? BlockStoreError)?.code == .fenced }
+    }
+
     @Test("a size is needed as long as nothing was written")
     func sizeIsNeeded() async {
         await #expect(throws: VolumeError.self) { try await open(MemoryObjectStore()) }
@@ -68,5 +100,15 @@ struct StackTests {
         #expect(statistics.text().contains("zero_block_cache_size        1 blocks\nzero_block_cache_read_hits   1\n"))
         statistics.reset()
         #expect(statistics.text().contains("zero_block_cache_size        1 blocks\nzero_block_cache_read_hits   0\n"))
+    }
+
+    private func outcome(
+        _ body: () async throws(BlockStoreError) -> Void
+    ) async -> Result<Void, BlockStoreError> {
+        do throws(BlockStoreError) {
+            return .success(try await body())
+        } catch {
+            return .failure(error)
+        }
     }
 }

@@ -82,7 +82,7 @@ struct RetryStateMachineTests {
 
     @Test("which failures are retried, before and after the first success", arguments: ObjectStoreError.Code.allCases)
     func decides(_ code: ObjectStoreError.Code) {
-        let never: Set<ObjectStoreError.Code> = [.preconditionFailed, .cancelled, .noSpace]
+        let never: Set<ObjectStoreError.Code> = [.preconditionFailed, .cancelled, .noSpace, .fenced]
         let later: Set<ObjectStoreError.Code> = [
             .badRequest, .unauthorized, .forbidden, .notImplemented, .clockSkewed, .noSuchBucket, .redirected,
         ]

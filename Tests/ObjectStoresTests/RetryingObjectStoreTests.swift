@@ -138,6 +138,41 @@ struct RetryingObjectStoreTests {
         }
     }
 
+    @Test("a change is sent again by leave only; a refusal ends it, and a failure is one more failed attempt")
+    func asksBeforeRepeats() async throws {
+        let scripted = ScriptedStore([
+            .fail(failure(.slowDown)), .fail(failure(.connectFailed)), .pass, .fail(failure(.timedOut, isUnknown: true)),
+            .fail(failure(.timedOut)),
+        ])
+        let store = retrying(scripted)
+        let asked = Mutex<[RepeatedMutation]>([])
+        store.askBeforeRepeats { (mutation, next, context) async throws(ObjectStoreError) in
+            let count = asked.withLock { asked in
+                asked.append(mutation)
+                return asked.count
+            }
+            if count == 1 { throw failure(.serverError) }
+            if count == 4 {
+                // The store below, without retries.
+                _ = try await next.head(ObjectKey("look"), context)
+            }
+            if count == 5 { throw failure(.fenced) }
+        }
+        _ = try await put(store, "a", .none)
+        #expect(scripted.requests == ["PUT k", "PUT k", "PUT k"])
+        #expect(asked.withLock { $0.map(\.wasUnanswered) } == [false, false, true])
+        #expect(asked.withLock { $0.map(\.failedAt) } == [.zero, .milliseconds(200), .milliseconds(600)])
+        await #expect {
+            _ = try await store.delete([key], .foreground)
+        } throws: { error in
+            guard let error = error as? ObjectStoreError else { return false }
+            return error.code == .fenced && error.outcomeIsUnknown
+        }
+        #expect(scripted.requests.suffix(2) == ["DELETE", "HEAD look"])
+        _ = try await store.head(key, .foreground)
+        #expect(asked.withLock { $0.count } == 5)
+    }
+
     @Test("cancelling ends a pause at once")
     func isCancellable() throws {
         let timeline = ManualTimeline()

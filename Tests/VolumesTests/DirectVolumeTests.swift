@@ -90,7 +90,7 @@ struct DirectVolumeTests {
         (.preconditionFailed, .stale), (.redirected, .redirected), (.slowDown, .io), (.serverError, .io),
         (.notImplemented, .io), (.badRequest, .io), (.unexpectedStatus, .io), (.malformedAnswer, .io), (.timedOut, .timedOut),
         (.connectFailed, .unreachable), (.hostUnknown, .unreachable), (.connectionLost, .io), (.outOfMemory, .outOfMemory),
-        (.noSpace, .noSpace), (.io, .io), (.cancelled, .cancelled),
+        (.noSpace, .noSpace), (.io, .io), (.cancelled, .cancelled), (.fenced, .fenced),
     ]
 
     @Test("every failure of the store has its code, names block and object, and keeps its cause", arguments: codes)

@@ -25,6 +25,7 @@ extension BlockStoreError.Code {
         case .connectFailed, .hostUnknown: self = .unreachable
         case .outOfMemory: self = .outOfMemory
         case .noSpace: self = .noSpace
+        case .fenced: self = .fenced
         case .cancelled: self = .cancelled
         // A missing bucket is not a missing block: it must never turn into zeros. The message names it.
         case .noSuchBucket, .clockSkewed, .slowDown, .serverError, .notImplemented, .badRequest, .unexpectedStatus,
