@@ -5,15 +5,27 @@ import DataPath
 import Glibc
 import Logging
 import ObjectStores
+import StoreTesting
 import Testing
 
 @testable import S3
 
 /// Runs against a real S3 service when the environment names one, as the project's RGW script prints it: S3_ENDPOINT,
-/// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; S3_CA_FILE where its certificate is its own. Uses a bucket of its own, which must be
-/// allowed to be made.
-@Suite("S3 client on a real store", .enabled(if: RealStore.endpoint != nil), .serialized)
+/// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; S3_CA_FILE where its certificate is its own. Uses two buckets of its own, which must be
+/// allowed to be made. In an integration run with CI=true it fails when no service is named.
+@Suite("S3 client on a real store", .enabled(if: RealStore.endpoint != nil || RealStore.mustBeThere), .serialized)
 struct RealStoreTests {
+    @Test(
+        "the S3 client keeps the contract of object stores",
+        arguments: ObjectStoreContract.all + ObjectStoreContract.severalClients)
+    func keepsContract(_ contract: ObjectStoreContract) async throws {
+        let store = try await RealStore(.v4, bucket: RealStore.contractBucket)
+        defer { store.stop() }
+        try await store.empty()
+        try await contract.check(store.client)
+        try await store.empty()
+    }
+
     static let strangeKeys = [
         "a blank", "a+plus", "ü/日本/🙂", "100%", "%20", "what?", "#1", "a&b", "\"quoted\"", "it's", "<tag>", "semi;colon",
         "a=b", "comma,", "star*", "(paren)", "back\\slash", "tilde~", "a//b", "./dot", "a/../b", "new\nline", "[x]", "{y}|z^`",
@@ -117,6 +129,10 @@ struct RealStoreTests {
 /// A client for the real store that the environment names.
 struct RealStore {
     static let endpoint = variable("S3_ENDPOINT")
+    /// Whether an environment that names no service is a failure.
+    static let mustBeThere = variable("S3BACKER_INTEGRATION") == "1" && variable("CI") == "true"
+    /// Emptied before each case of the contract.
+    static let contractBucket = "s3-contract-tests"
     private static let bucket = "s3-tests"
 
     let client: S3Client
@@ -125,13 +141,14 @@ struct RealStore {
     init(
         _ version: SignatureVersion, bucket: String = RealStore.bucket, secretKey: String? = nil, isSigned: Bool = true
     ) async throws {
+        let url = try #require(Self.endpoint, "no S3 service: S3_ENDPOINT is not set")
         let id = try #require(Self.variable("AWS_ACCESS_KEY_ID"))
         let key = try #require(Self.variable("AWS_SECRET_ACCESS_KEY"))
         let endpoint = try Endpoint(
-            baseURL: try #require(Self.endpoint) + "/", bucket: bucket, addressing: .path, region: "us-east-1")
+            baseURL: url + "/", bucket: bucket, addressing: .path, region: "us-east-1")
         transport = try CurlFixture.transport { $0.caFile = Self.variable("S3_CA_FILE") }
         let good = Credentials(accessID: id, secretKey: key, sessionToken: nil)
-        if bucket == Self.bucket {
+        if [Self.bucket, Self.contractBucket].contains(bucket) {
             let signer = RequestSigner(endpoint: endpoint, credentials: good, version: .v4)
             let make = S3Request(method: .put, path: endpoint.bucketPath, answerSizeMax: 4096)
             let status = try await transport.send(signer.sign(make, at: SystemTimeline().unixTime)).status
@@ -147,6 +164,15 @@ struct RealStore {
 
     func stop() { transport.shutdown() }
 
+    /// Deletes all objects of the bucket.
+    func empty() async throws(ObjectStoreError) {
+        while true {
+            let page = try await client.list(prefix: "", after: nil, limit: 1000, .background)
+            guard !page.entries.isEmpty else { return }
+            _ = try await client.delete(page.entries.map(\.key), .background)
+        }
+    }
+
     func put(_ key: String, _ text: String, _ condition: PutCondition = .none) async throws(ObjectStoreError) -> Mutation {
         let body = BufferSlice(Buffer(copying: Array(text.utf8)))
         return try await client.put(ObjectKey(key), body, ObjectMetadata(), condition, .foreground)
@@ -158,5 +184,5 @@ struct RealStore {
         try await client.get(ObjectKey(key), range: range, ifMatch: ifMatch, ifNoneMatch: ifNoneMatch, .foreground)
     }
 
-    private static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+    static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 }
