@@ -7,7 +7,8 @@ import Glibc
 ///
 /// Two readings: `now` never jumps and measures delays, `unixTime` is the calendar's and signs requests.
 public protocol Timeline: Sendable {
-    /// The time since some fixed moment; never goes back.
+    /// The time since some fixed moment; never goes back, and goes on while the machine is suspended: others may have taken over
+    /// in the meantime.
     var now: Duration { get }
 
     /// The time since 1970-01-01T00:00:00Z, as the system's calendar clock has it.
@@ -19,18 +20,18 @@ public protocol Timeline: Sendable {
     func sleep(until deadline: Duration) async throws(CancellationError)
 }
 
-/// The clocks of the machine: CLOCK_MONOTONIC and CLOCK_REALTIME.
+/// The clocks of the machine: CLOCK_BOOTTIME and CLOCK_REALTIME.
 public struct SystemTimeline: Timeline {
     /// Makes a view of the machine's clocks; all such views are the same.
     public init() {}
 
-    /// The reading of CLOCK_MONOTONIC.
-    public var now: Duration { Self.read(CLOCK_MONOTONIC) }
+    /// The reading of CLOCK_BOOTTIME.
+    public var now: Duration { Self.read(CLOCK_BOOTTIME) }
 
     /// The reading of CLOCK_REALTIME.
     public var unixTime: Duration { Self.read(CLOCK_REALTIME) }
 
-    /// Sleeps until CLOCK_MONOTONIC passes `deadline`; see ``Timeline/sleep(until:)``.
+    /// Sleeps until CLOCK_BOOTTIME passes `deadline`; see ``Timeline/sleep(until:)``.
     public func sleep(until deadline: Duration) async throws(CancellationError) {
         do {
             try await Task.sleep(for: max(deadline - now, Duration.zero), tolerance: .milliseconds(1), clock: .continuous)
