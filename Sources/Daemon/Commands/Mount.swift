@@ -133,9 +133,12 @@ struct Mount {
                 "some requests got no answer: waiting until they cannot arrive any more; a signal ends the wait",
                 metadata: ["blocks": "\(unsettledCount)"])
         }
+        var pause = Duration.zero
         while true {
-            let failure = runShutDown(stack, process)
+            let failure = runShutDown(stack, process, after: pause)
             guard let failure else { return true }
+            // A store that refuses at once must not fill the log.
+            pause = Self.shutDownPause
             let isHopeless = failure.code == .fenced || failure.code == .cancelled || stack.volume.blocks.unsettledBlockCount == 0
             guard !isHopeless else {
                 process.logger.error("cannot leave the volume in order", metadata: ["cause": "\(failure.message)"])
@@ -147,8 +150,17 @@ struct Mount {
         }
     }
 
-    private func runShutDown(_ stack: Stack, _ process: ServingProcess) -> BlockStoreError? {
+    /// How long after a failed attempt the next one begins.
+    private static let shutDownPause = Duration.seconds(10)
+
+    private func runShutDown(_ stack: Stack, _ process: ServingProcess, after pause: Duration) -> BlockStoreError? {
+        let timeline = process.timeline
         let task = BlockingTask(on: process.ioPool) { () async -> BlockStoreError? in
+            do {
+                if pause > .zero { try await timeline.sleep(until: timeline.now + pause) }
+            } catch {
+                return BlockStoreError(.cancelled, "a signal ended the wait", cause: error)
+            }
             do throws(BlockStoreError) {
                 try await stack.volume.shutDown(flushing: stack.disk)
                 return nil
