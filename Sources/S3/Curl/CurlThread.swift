@@ -113,6 +113,9 @@ final class CurlThread: @unchecked Sendable {
         curl_multi_set_timer_function(multi, curlTimerChanged)
         curl_multi_set_pointer(multi, CURLMOPT_TIMERDATA, context)
         curl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, settings.idleHandlesMax)
+        // One transfer a connection at a time, with HTTP/2 as well: whose bytes move is seen at the connection's send queue, and
+        // a stream that stands still beside others that move would never be ended.
+        curl_multi_set_long(multi, CURLMOPT_PIPELINING, Int(CURLPIPE_NOTHING))
     }
 
     private func waitMilliseconds() -> Int32 {

@@ -23,7 +23,7 @@ final class CurlTransfer: @unchecked Sendable {
     var attempts = 0
     /// Why a callback ended the transfer; curl itself only says that one did.
     var refusal: HTTPTransportError?
-    /// The connection's socket; -1 before there is one, or when another transfer of the same connection has it (HTTP/2).
+    /// The connection's socket; -1 before there is one.
     var socket: Int32 = -1
     /// When the attempt has to be ended.
     var progress: TransferProgress
