@@ -24,7 +24,7 @@ extension FUSESession {
     public func serve(onReady: @escaping @Sendable () -> Void) throws(FUSEError) -> Ending {
         guard let mounted = state.withLock({ $0.mounted }) else { preconditionFailure("mount() comes before serve()") }
         let watch: JoinableThread
-        do throws(FUSEError) {
+        do throws(JoinableThread.CannotStart) {
             watch = try JoinableThread(name: "fuse watch") { [self] in
                 if Self.probe(mounted.mountPoint) { onReady() }
                 watchOverEnd(of: mounted)
@@ -32,7 +32,7 @@ extension FUSESession {
         } catch {
             fuse_session_unmount(mounted.session)
             fuse_session_destroy(mounted.session)
-            throw error
+            throw FUSEError(.outOfResources, "cannot start a thread: \(describe(errno: error.errno))")
         }
         let status = runLoop(mounted)
         let isAborted = state.withLock { state in

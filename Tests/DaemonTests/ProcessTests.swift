@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+import DataPath
 import Synchronization
 import Testing
 
@@ -11,7 +12,7 @@ struct ProcessTests {
     /// A continuation that another thread resumes: what a miss looks like to the pool.
     private func hop() async {
         await withCheckedContinuation { continuation in
-            let thread = JoinableThread(name: "hop") { continuation.resume() }
+            let thread = JoinableThread.required(name: "hop") { continuation.resume() }
             _ = thread
         }
     }

@@ -4,6 +4,7 @@
 import BlockStores
 import CFuse
 import CLinux
+import DataPath
 import Dispatch
 import Glibc
 import Synchronization

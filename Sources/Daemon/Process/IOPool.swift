@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
-internal import CLinux
+internal import DataPath
 internal import Glibc
 internal import Synchronization
 
@@ -72,7 +72,7 @@ public final class IOPool: TaskExecutor {
         precondition(threadCount > 0, "a pool without threads runs nothing")
         let shared = self.shared
         for index in 0..<threadCount {
-            let thread = JoinableThread(name: "io-\(index)") { [unowned self] in
+            let thread = JoinableThread.required(name: "io-\(index)") { [unowned self] in
                 let executor = self.asUnownedTaskExecutor()
                 while let job = shared.take() { job.runSynchronously(on: executor) }
             }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+internal import DataPath
 internal import Glibc
 internal import Logging
 internal import Synchronization
@@ -53,7 +54,7 @@ enum StopSignals {
     ///
     /// It ends with the process: nobody waits for it.
     static func start(_ stopping: StopSwitch, logger: Logger) {
-        _ = JoinableThread(name: "signals") {
+        _ = JoinableThread.required(name: "signals") {
             var set = signals
             while true {
                 var number: Int32 = 0
