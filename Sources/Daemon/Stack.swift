@@ -67,14 +67,17 @@ public struct Stack: Sendable {
     /// - Parameters:
     ///   - token: Becomes the volume's mount token, unless the volume is only read.
     ///   - jitter: Gives a new number of 0 ..< 1 at each call, for pauses.
+    ///   - onDetected: As in `Volume.open`.
     /// - Throws: As `Volume.open`.
     public static func open(
         over store: any ObjectStore, _ settings: StackSettings, _ options: VolumeOptions, token: MountToken,
-        pool: BufferPool, timeline: any Timeline, jitter: @escaping @Sendable () -> Double, logger: Logger
+        pool: BufferPool, timeline: any Timeline, jitter: @escaping @Sendable () -> Double, logger: Logger,
+        onDetected: @Sendable (GeometryDecision) -> Void = { _ in }
     ) async throws(VolumeError) -> Stack {
         let objects = objectLayers(
             over: store, settings, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter, logger: logger)
-        let volume = try await Volume.open(over: objects.top, options, token: token, timeline: timeline, logger: logger)
+        let volume = try await Volume.open(
+            over: objects.top, options, token: token, timeline: timeline, logger: logger, onDetected: onDetected)
         objects.retrying?.askBeforeRepeats(volume.repeatPermit)
         let checked = { (next: any BlockStore, name: String) -> any BlockStore in
             settings.isChecked ? CheckedStore(over: next, name: name, logger: logger) : next

@@ -130,7 +130,8 @@ public final class RetryingObjectStore: ObjectStore {
                     throw finalError(error, machine)
                 case .giveUp:
                     counters.withLock { $0.givenUp += 1 }
-                    logger.error("giving up on \(name)", metadata: ["cause": "\(error)", "attempts": "\(machine.attempt)"])
+                    // No error yet: whoever asked is told, and tells the user or the log, once.
+                    logger.info("giving up on \(name)", metadata: ["cause": "\(error)", "attempts": "\(machine.attempt)"])
                     throw finalError(error, machine)
                 case .retry(let pause):
                     mutation = key.map { key in

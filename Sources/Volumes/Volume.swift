@@ -63,13 +63,17 @@ public final class Volume: Sendable {
 
     /// Opens a volume.
     ///
-    /// - Parameter token: Fresh; becomes the volume's mount token unless it is only read.
+    /// - Parameters:
+    ///   - token: Fresh; becomes the volume's mount token unless it is only read.
+    ///   - onDetected: Told the sizes, and where they came from, before the mount token is looked at.
     /// - Throws: As ``detect(over:_:)``, and `.alreadyMounted`. Nothing has been changed then, unless `.store` says that setting
     ///   the token failed, which may have happened all the same.
     public static func open(
-        over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, timeline: any Timeline, logger: Logger
+        over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, timeline: any Timeline, logger: Logger,
+        onDetected: @Sendable (GeometryDecision) -> Void = { _ in }
     ) async throws(VolumeError) -> Volume {
         let (probe, decision) = try await detect(over: objects, options)
+        onDetected(decision)
         let object = MountTokenObject(in: objects, keys: options.keys, hostName: options.hostName, timeline: timeline)
         let hold = MountTokenHold(of: object, volume: options.description, timeline: timeline, logger: logger)
         var fence: MountTokenGuard?

@@ -55,6 +55,18 @@ struct VolumeTests {
         #expect(try await open(options(size: nil)).geometry == volume.geometry)
     }
 
+    @Test("the sizes are told before the mount token is looked at, also when that then refuses the mount")
+    func order() async throws {
+        _ = try await open(options())
+        let told = Mutex<[String]>([])
+        await #expect(throws: VolumeError.self) {
+            try await Volume.open(
+                over: store, options(), token: MountToken(rawValue: 8), timeline: timeline, logger: quiet
+            ) { decision in told.withLock { $0.append(decision.notice) } }
+        }
+        #expect(told.withLock { $0 }.count == 1)
+    }
+
     @Test("a second mount is refused; nothing is changed by a refused start")
     func second() async throws {
         _ = try await open(options())
