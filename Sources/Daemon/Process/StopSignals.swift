@@ -43,7 +43,10 @@ final class StopSwitch: Sendable {
 enum StopSignals {
     /// Blocks the signals in the calling thread and in all threads it starts later, and ignores SIGPIPE.
     ///
-    /// To be called before there are other threads.
+    /// To be called before there are other threads. A signal that is ignored on entry stays so: nohup(1) asks for that, and a
+    /// blocked signal would be taken in spite of it.
+    ///
+    /// - Source: 'man 1 nohup'; the kernel's sig_ignored(): "Blocked signals are never ignored".
     static func block() {
         var set = signals
         pthread_sigmask(SIG_BLOCK, &set, nil)
@@ -69,8 +72,16 @@ enum StopSignals {
     private static var signals: sigset_t {
         var set = sigset_t()
         sigemptyset(&set)
-        for number in [SIGHUP, SIGINT, SIGTERM] { sigaddset(&set, number) }
+        for number in [SIGHUP, SIGINT, SIGTERM] where !isIgnored(number) { sigaddset(&set, number) }
         return set
+    }
+
+    /// Whether whoever started the process wants it to ignore this signal.
+    private static func isIgnored(_ number: Int32) -> Bool {
+        var action = sigaction()
+        // See: 'man 2 sigaction'; SIG_IGN is the address 1.
+        guard sigaction(number, nil, &action) == 0 else { return false }
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: UInt.self) == 1
     }
 
     private static func name(of number: Int32) -> String {
