@@ -10,6 +10,10 @@ extension OptionDescription {
     static let statsFilename = OptionDescription(
         name: "statsFilename", .text("NAME"), .fileSystem, "Name of the statistics file; empty for none",
         default: "stats")
+    static let statsFileMirror = OptionDescription(
+        name: "statsFileMirror", .text("FILE"), .fileSystem, "Keep a copy of the statistics in a file")
+    static let statsFileMirrorInterval = OptionDescription(
+        name: "statsFileMirrorInterval", .number("MILLIS"), .fileSystem, "How often the copy is made", default: "1000")
     static let directIO = OptionDescription(
         name: "directIO", .flag, .fileSystem, "Keep the disk file out of the kernel's page cache")
     static let readOnly = OptionDescription(
@@ -19,6 +23,6 @@ extension OptionDescription {
 
     /// What the mounted directory looks like.
     static let fileSystemOptions: [OptionDescription] = [
-        .filename, .fileMode, .statsFilename, .directIO, .readOnly, .blockCacheSize,
+        .filename, .fileMode, .statsFilename, .statsFileMirror, .statsFileMirrorInterval, .directIO, .readOnly, .blockCacheSize,
     ]
 }

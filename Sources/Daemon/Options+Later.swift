@@ -6,8 +6,8 @@ extension OptionDescription {
     ///
     /// The help text of each is the function it belongs to.
     static let laterOptions: [OptionDescription] = [
-        OptionDescription(name: "accessEC2IAM", .text("ROLE"), .later, "credentials of an EC2 role"),
-        OptionDescription(name: "accessEC2IAM-IMDSv2", .flag, .later, "credentials of an EC2 role"),
+        OptionDescription(name: "accessEC2IAM", .text("ROLE"), .later, "reading the credentials of an EC2 role"),
+        OptionDescription(name: "accessEC2IAM-IMDSv2", .flag, .later, "reading the credentials of an EC2 role"),
         OptionDescription(name: "defaultContentEncoding", .text("ENCODING"), .later, "compression"),
         OptionDescription(name: "compress", .flag, .later, "compression"),
         OptionDescription(name: "compress-level", .text("LEVEL"), .later, "compression"),
@@ -32,13 +32,11 @@ extension OptionDescription {
         OptionDescription(name: "minWriteDelay", .number("MILLIS"), .later, "the guard for eventually consistent stores"),
         OptionDescription(name: "listBlocks", .flag, .later, "the survey of blocks"),
         OptionDescription(name: "listBlocksThreads", .number("NUM"), .later, "the survey of blocks"),
-        OptionDescription(name: "statsFileMirror", .text("FILE"), .later, "a copy of the statistics file"),
-        OptionDescription(name: "statsFileMirrorInterval", .number("MILLIS"), .later, "a copy of the statistics file"),
         OptionDescription(name: "erase", .flag, .later, "erasing a volume"),
         OptionDescription(name: "sharedDiskMode", .flag, .later, "sharing a volume"),
-        OptionDescription(name: "test-errors", .flag, .later, "artificial faults"),
-        OptionDescription(name: "test-delays", .flag, .later, "artificial faults"),
-        OptionDescription(name: "test-discard", .flag, .later, "artificial faults"),
+        OptionDescription(name: "test-errors", .flag, .later, "fault injection"),
+        OptionDescription(name: "test-delays", .flag, .later, "fault injection"),
+        OptionDescription(name: "test-discard", .flag, .later, "fault injection"),
         OptionDescription(name: "nbd", .flag, .later, "NBD"),
         OptionDescription(name: "nbd-flag", .text("FLAG"), .later, "NBD"),
         OptionDescription(name: "nbd-param", .text("PARAM"), .later, "NBD"),

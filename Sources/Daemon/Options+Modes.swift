@@ -16,7 +16,7 @@ extension OptionDescription {
     static let debug = OptionDescription(
         name: "debug", .flag, .modes, "Log every request")
     static let debugHTTP = OptionDescription(
-        name: "debug-http", .flag, .modes, "Log the headers of requests and answers")
+        name: "debug-http", .flag, .modes, "As --debug, with the headers of requests and answers")
     static let help = OptionDescription(
         name: "help", .flag, .modes, "Show this text and end (also -h and -?)")
     static let version = OptionDescription(

@@ -144,9 +144,12 @@ public struct VolumeProbe: Sendable {
 
     private func explained(_ error: ObjectStoreError, _ key: ObjectKey) -> VolumeError {
         var text = "cannot look for the volume's sizes (object \"\(key)\"): \(error.message)"
+        switch error.code {
         // What a refusal means to the anonymous, the store's own message says.
-        if error.code == .forbidden, !isAnonymous {
+        case .forbidden where !isAnonymous:
             text += "; the credentials must allow s3:GetObject and s3:ListBucket, or a missing object is refused too"
+        case .connectFailed, .hostUnknown, .timedOut: text += "; check --baseURL and the network"
+        default: break
         }
         return VolumeError(.store, text, cause: error)
     }

@@ -58,6 +58,33 @@ struct SettingsTests {
         #expect(settings.warnings.isEmpty)
     }
 
+    @Test("a copy of the statistics is asked for by its path, and made each second unless told otherwise")
+    func mirror() throws {
+        #expect(try settings("b", "/m").fileSystem.statisticsMirror == nil)
+        let copy = try settings("b", "/m", "--statsFileMirror=/run/s").fileSystem.statisticsMirror
+        #expect(copy == StatisticsMirrorSettings(path: "/run/s", interval: .seconds(1)))
+        let often = try settings("b", "/m", "--statsFileMirror=/s", "--statsFileMirrorInterval=50")
+        #expect(often.fileSystem.statisticsMirror?.interval == .milliseconds(50))
+        #expect(try settings("b", "/m", "--statsFileMirrorInterval=50").warnings.count == 1)
+    }
+
+    @Test("paths are made absolute before the process leaves its directory; a directory that is missing is told")
+    func paths() throws {
+        let path = try settings("--test", "/", "/m", "--statsFileMirror=/tmp/../stats").withAbsolutePaths()
+        #expect(path.fileSystem.statisticsMirror?.path == "/stats")
+        let relative = try settings("--test", ".", "/m", "--statsFileMirror=stats").withAbsolutePaths()
+        #expect(relative.fileSystem.statisticsMirror?.path.hasPrefix("/") == true)
+        #expect { try settings("--test", "/", "/m", "--statsFileMirror=/nowhere/s").withAbsolutePaths() } throws: { error in
+            "\(error)".hasPrefix("cannot copy the statistics to \"/nowhere/s\": /nowhere: No such file or directory")
+        }
+    }
+
+    @Test("asking for the headers of requests is asking for the log of requests")
+    func debugHTTP() throws {
+        #expect(try settings("b", "/m", "--debug-http").process.isDebug)
+        #expect(try !settings("b", "/m").process.isDebug)
+    }
+
     @Test("the configuration in the log has no secrets")
     func given() throws {
         let settings = try settings("b", "/m", "--accessKey=hunter2", "--size=1m", "--ssl")
@@ -113,6 +140,9 @@ struct SettingsTests {
             (["b", "/m", "--filename=a/b"], "for \"--filename\""),
             (["b", "/m", "--filename="], "for \"--filename\""),
             (["b", "/m", "--statsFilename=file"], "for the disk and for the statistics"),
+            (["b", "/m", "--statsFileMirror="], "give the path of a file"),
+            (["b", "/m", "--statsFileMirror=/tmp/"], "give the path of a file"),
+            (["b", "/m", "--statsFileMirrorInterval=0"], "give milliseconds"),
             (["b", "/m", "--blockCacheSize=1000"], "the block cache is not in this version yet"),
         ])
     func contradictions(arguments: [String], expected: String) throws {

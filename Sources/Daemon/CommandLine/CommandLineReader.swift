@@ -134,7 +134,9 @@ struct CommandLineReader {
                 "\(word.origin)unknown option \(written)\(hint ?? "; \"s3backer --help\" lists the options")")
         }
         guard option.section != .later else {
-            throw UserError("\(word.origin)cannot use \(written): \(option.help) is not in this version yet")
+            throw UserError(
+                "\(word.origin)cannot use \(written): \(option.help) is not in this version yet; leave it out, or use the C program"
+            )
         }
         do {
             if let warning = try option.check(value: value) { words.warnings.append(word.origin + warning) }

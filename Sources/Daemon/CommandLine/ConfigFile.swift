@@ -42,7 +42,7 @@ enum ConfigFile {
     static func read(path: String) throws(UserError) -> [Line] {
         switch readWholeFile(path: path, bytesMax: 1 << 20) {
         case .success(let bytes): return try arguments(in: bytes, path: path)
-        case .failure(let failure): throw UserError("cannot read config file \"\(path)\": \(failure.description)")
+        case .failure(let failure): throw UserError("cannot read config file \"\(path)\": \(failure.description); check the path")
         }
     }
 

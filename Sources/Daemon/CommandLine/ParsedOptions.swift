@@ -43,6 +43,8 @@ struct ParsedOptions: ParsableArguments {
     @Option(.filename) var filename: String?
     @Option(.fileMode) var fileMode: FileMode?
     @Option(.statsFilename) var statsFilename: String?
+    @Option(.statsFileMirror) var statsFileMirror: String?
+    @Option(.statsFileMirrorInterval) var statsFileMirrorInterval: WholeNumber?
     @Flag(.directIO) var directIO: Bool
     @Flag(.readOnly) var readOnly: Bool
     @Option(.blockCacheSize) var blockCacheSize: WholeNumber?

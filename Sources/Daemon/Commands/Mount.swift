@@ -55,10 +55,10 @@ struct Mount {
         let session = FUSESession(
             settings: fuse, disk: stack.disk, statistics: statistics, executor: process.ioPool, pool: process.bufferPool,
             logger: process.logger)
-        let watch = BlockingTask(on: process.ioPool) { await stack.volume.run() }
+        let companions = startCompanions(of: stack, statistics, process)
         let outcome = serve(session, process, background)
-        watch.cancel()
-        watch.wait()
+        for task in companions { task.cancel() }
+        for task in companions { task.wait() }
         let isInOrder = shutDown(stack, process)
         if case .success(.unmounted) = outcome { process.ioPool.shutDown() }
         switch outcome {
@@ -80,18 +80,34 @@ struct Mount {
                     try await Stack.open(
                         over: store.objects, store.stackSettings, store.volumeOptions, token: token,
                         pool: process.bufferPool, timeline: process.timeline, jitter: { Double.random(in: 0..<1) },
-                        logger: process.logger))
+                        logger: process.logger
+                    ) { decision in
+                        if isTalkative { Console.say(decision.notice) }
+                        for warning in decision.warnings { Console.say("warning: \(warning)") }
+                    })
             } catch {
                 return .failure(error)
             }
         }
         switch result {
         case .failure(let error): throw UserError(error.message)
-        case .success(let stack):
-            if isTalkative { Console.say(stack.volume.decision.notice) }
-            for warning in stack.volume.decision.warnings { Console.say("warning: \(warning)") }
-            return (stack, StackStatistics(of: stack, client: store.client))
+        case .success(let stack): return (stack, StackStatistics(of: stack, client: store.client))
         }
+    }
+
+    /// Starts what runs beside the service until its end: the volume's own watch, and the copy of the statistics.
+    private func startCompanions(
+        of stack: Stack, _ statistics: StackStatistics, _ process: ServingProcess
+    ) -> [BlockingTask<Void>] {
+        var tasks = [BlockingTask(on: process.ioPool) { await stack.volume.run() }]
+        if let copy = settings.fileSystem.statisticsMirror {
+            let mirror = StatisticsMirror(at: copy.path, text: statistics.text, reset: statistics.reset)
+            tasks.append(
+                BlockingTask(on: process.ioPool) {
+                    await mirror.run(every: copy.interval, timeline: process.timeline, logger: process.logger)
+                })
+        }
+        return tasks
     }
 
     /// Mounts and serves until somebody unmounts or a signal asks for the end.

@@ -74,7 +74,7 @@ extension CredentialSettings {
             return entries(of: bytes)
         case .failure(let failure):
             guard options.accessFile == nil else {
-                throw UserError("cannot read access file \"\(path)\": \(failure.description)")
+                throw UserError("cannot read access file \"\(path)\": \(failure.description); check \"--accessFile\"")
             }
             if failure.code != ENOENT { warnings.append("warning: cannot read access file \"\(path)\": \(failure.description)") }
             return []

@@ -54,12 +54,25 @@ extension FileSystemSettings {
             throw UserError("cannot use \"\(fileName)\" for the disk and for the statistics: change \"--statsFilename\"")
         }
         statisticsFileName = statisticsName.isEmpty ? nil : statisticsName
+        statisticsMirror = try Self.mirror(options)
         fileMode = options.fileMode?.bits ?? (isReadOnly ? 0o400 : 0o600)
         isDirectIO = options.directIO
         self.isReadOnly = isReadOnly
         userID = surroundings.userID
         groupID = surroundings.groupID
         fuseOptions = words.fuseOptions + (words.isSingleThreaded ? ["max_threads=1"] : [])
+    }
+
+    private static func mirror(_ options: ParsedOptions) throws(UserError) -> StatisticsMirrorSettings? {
+        let milliseconds = options.statsFileMirrorInterval?.value ?? 1000
+        guard milliseconds > 0 else {
+            throw UserError("cannot use \"--statsFileMirrorInterval=0\": copies need some time between them; give milliseconds")
+        }
+        guard let path = options.statsFileMirror else { return nil }
+        guard !path.isEmpty, !path.hasSuffix("/") else {
+            throw UserError("invalid file \"\(path)\" for \"--statsFileMirror\": give the path of a file")
+        }
+        return StatisticsMirrorSettings(path: path, interval: .milliseconds(milliseconds))
     }
 
     private static func check(name: String, of option: OptionDescription) throws(UserError) {

@@ -6,27 +6,46 @@ internal import Glibc
 extension Settings {
     /// The same settings with paths that stay right when the process leaves its working directory.
     ///
-    /// - Throws: When the local store's directory is not there, or is none.
+    /// - Throws: When the local store's directory or that of the statistics' copy is not there, or is none; when the file of
+    ///   certificates cannot be read.
     func withAbsolutePaths() throws(UserError) -> Settings {
+        var settings = self
         switch store {
         case .directory(let path):
-            return replacing(.directory(try Self.existingDirectory(path)))
+            settings.store = .directory(try Self.existingDirectory(path))
         case .s3(let bucket):
-            guard let file = bucket.connection.authorityFile else { return self }
+            guard let file = bucket.connection.authorityFile else { break }
             guard let absolute = Self.absolute(file), access(absolute, R_OK) == 0 else {
-                throw UserError("cannot read certificate file \"\(file)\": \(SystemFailure(code: errno))")
+                throw UserError("cannot read certificate file \"\(file)\": \(SystemFailure(code: errno)); check \"--cacert\"")
             }
-            return replacing(.s3(bucket.replacing(authorityFile: absolute)))
+            settings.store = .s3(bucket.replacing(authorityFile: absolute))
         }
+        if let mirror = fileSystem.statisticsMirror {
+            settings.fileSystem.statisticsMirror?.path = try Self.absoluteFile(mirror.path)
+        }
+        return settings
+    }
+
+    /// The file need not exist, but the directory it shall stand in must.
+    private static func absoluteFile(_ path: String) throws(UserError) -> String {
+        let slash = path.lastIndex(of: "/")
+        let name = slash.map { path[path.index(after: $0)...] } ?? path[...]
+        let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        guard let absolute = absolute(directory) else {
+            throw UserError(
+                "cannot copy the statistics to \"\(path)\": \(directory): \(SystemFailure(code: errno)); make the directory first"
+            )
+        }
+        return (absolute == "/" ? "" : absolute) + "/" + name
     }
 
     private static func existingDirectory(_ path: String) throws(UserError) -> String {
         guard let absolute = absolute(path) else {
-            throw UserError("cannot use test directory \"\(path)\": \(SystemFailure(code: errno))")
+            throw UserError("cannot use test directory \"\(path)\": \(SystemFailure(code: errno)); make it first")
         }
         var status = stat()
         guard stat(absolute, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-            throw UserError("cannot use test directory \"\(path)\": it is not a directory")
+            throw UserError("cannot use test directory \"\(path)\": it is not a directory; name one")
         }
         return absolute
     }

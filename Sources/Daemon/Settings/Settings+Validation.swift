@@ -16,7 +16,7 @@ extension Settings {
         if credentials == nil, !options.test, !isReadOnly, options.baseURL == nil {
             warnings += [
                 "warning: no \"accessId\" was given; requests are sent unsigned",
-                "warning: a bucket that may be written by everybody is rarely meant",
+                "warning: to sign them, put a line ID:SECRET into $HOME/.s3backer_passwd, or use \"--accessFile\"",
             ]
         }
         let signature = try Self.choice(
@@ -32,12 +32,16 @@ extension Settings {
             store = .s3(bucket)
         }
         fileSystem = try FileSystemSettings(options, words, isReadOnly: isReadOnly, in: surroundings)
+        if options.statsFileMirrorInterval != nil, options.statsFileMirror == nil {
+            warnings.append("warning: \"--statsFileMirrorInterval\" has no effect without \"--statsFileMirror\"")
+        }
         geometry = try GeometrySettings(options)
         if case .s3(let bucket) = store { try bucket.connection.check(blockSize: geometry.blockSize ?? 0) }
         try Self.check(blockCacheSize: options.blockCacheSize)
         command = try Self.command(words, options)
         process = ProcessSettings(
-            isForeground: words.isForeground, isDebug: options.debug, isFUSEDebug: words.isFUSEDebug, isQuiet: options.quiet)
+            isForeground: words.isForeground, isDebug: options.debug || options.debugHTTP, isFUSEDebug: words.isFUSEDebug,
+            isQuiet: options.quiet)
         given = words.options.map(GivenOption.init)
         self.warnings = warnings
     }

@@ -20,20 +20,13 @@ struct Settings: Sendable {
     /// How large the disk is.
     let geometry: GeometrySettings
     /// What the mounted directory looks like.
-    let fileSystem: FileSystemSettings
+    var fileSystem: FileSystemSettings
     /// How the process behaves.
     let process: ProcessSettings
     /// The options as given, for the log; secrets are asterisks.
     let given: [GivenOption]
     /// Lines for the user about what is accepted, but perhaps not meant.
     let warnings: [String]
-
-    /// The same settings with the objects elsewhere.
-    func replacing(_ store: StoreSettings) -> Settings {
-        var copy = self
-        copy.store = store
-        return copy
-    }
 
     /// The volume in messages: `bucket "b/vm1"`, `directory "/srv/disk"`.
     var volumeName: String {
@@ -97,6 +90,8 @@ struct FileSystemSettings: Equatable, Sendable {
     let fileMode: UInt32
     /// The statistics file's name; nil means none.
     let statisticsFileName: String?
+    /// Where a copy of the statistics is kept; nil means nowhere.
+    var statisticsMirror: StatisticsMirrorSettings?
     /// Whether the disk stays out of the kernel's page cache.
     let isDirectIO: Bool
     /// Whether every change is refused.
@@ -107,6 +102,14 @@ struct FileSystemSettings: Equatable, Sendable {
     let groupID: UInt32
     /// Words for FUSE, as they stand in a `-o` list.
     let fuseOptions: [String]
+}
+
+/// A copy of the statistics in an ordinary file.
+struct StatisticsMirrorSettings: Equatable, Sendable {
+    /// The file.
+    var path: String
+    /// The time from one copy to the next; more than zero.
+    let interval: Duration
 }
 
 /// An option as the user gave it.
@@ -130,7 +133,7 @@ struct GivenOption: Equatable, Sendable {
 struct ProcessSettings: Equatable, Sendable {
     /// Whether it stays in the foreground.
     let isForeground: Bool
-    /// Whether every request is logged.
+    /// Whether every request is logged; so too when only the headers were asked for, which are part of that.
     let isDebug: Bool
     /// Whether libfuse logs what the kernel asks, too (`-d`).
     let isFUSEDebug: Bool
