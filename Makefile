@@ -59,7 +59,9 @@ demo: ## a file system on a disk on a local directory; STORE=s3 on an S3 server
 
 bench: release ## measure; the tables stand in Benchmarks/README.md
 	@Scripts/deps.sh
-	S3BACKER_BINARY="$(CURDIR)/$(RELEASE_BINARY)" Benchmarks/run
+	Benchmarks/compare-reads.sh
+	store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && Benchmarks/compare-reads.sh \
+		$(RELEASE_BINARY) -f --test --size=256m --blockSize=4k "$$store" MOUNTPOINT
 
 # Not a prerequisite, so that "sudo make install" after "make release" needs no compiler.
 install: ## binary, manual page and mount.fuse.s3backer under PREFIX
