@@ -62,8 +62,11 @@ public struct GeometryDecision: Hashable, Sendable {
             return try bothGiven(
                 configured,
                 because: "the volume's first block has no object, and whether others exist is not known (\(reason))")
-        case .absent(.none): return try fresh(configured, detection: "failed")
-        case nil: return try fresh(configured, detection: "disabled")
+        case .absent(.none):
+            return try fresh(
+                configured, detection: "failed", unknown: "no block of it has an object yet; to make it, give --size")
+        case nil:
+            return try fresh(configured, detection: "disabled", unknown: "its size is not known and not asked for; give --size")
         }
     }
 
@@ -108,10 +111,11 @@ public struct GeometryDecision: Hashable, Sendable {
             warnings: ["\(because); the configured sizes are used unverified"])
     }
 
-    private static func fresh(_ configured: ConfiguredSizes, detection: String) throws(VolumeError) -> GeometryDecision {
-        guard let diskSize = configured.diskSize else {
-            throw VolumeError(.geometry, "auto-detection of the volume's size \(detection); please specify --size")
-        }
+    /// - Parameter unknown: Why the size is not known and what to do, for a user who gave none.
+    private static func fresh(
+        _ configured: ConfiguredSizes, detection: String, unknown: String
+    ) throws(VolumeError) -> GeometryDecision {
+        guard let diskSize = configured.diskSize else { throw VolumeError(.geometry, "cannot open the volume: \(unknown)") }
         let blockSize = configured.blockSize ?? blockSizeDefault
         return GeometryDecision(
             geometry: try geometry(blockSize: blockSize, diskSize: diskSize),
@@ -126,18 +130,21 @@ public struct GeometryDecision: Hashable, Sendable {
 
     private static func geometry(blockSize: Int, diskSize: UInt64) throws(VolumeError) -> BlockGeometry {
         guard blockSize > 0, blockSize & (blockSize - 1) == 0 else {
-            throw VolumeError(.geometry, "block size \(blockSize) is not a power of two")
+            throw VolumeError(.geometry, "cannot use block size \(blockSize): it is not a power of two; change --blockSize")
         }
         guard diskSize > 0, diskSize % UInt64(blockSize) == 0 else {
             throw VolumeError(
-                .geometry, "size \(sizeText(diskSize)) is not a multiple of the block size \(sizeText(UInt64(blockSize)))")
+                .geometry,
+                "cannot use size \(sizeText(diskSize)): it is not a multiple of the block size \(sizeText(UInt64(blockSize))); "
+                    + "change --size or --blockSize")
         }
         guard
             let count = Int(exactly: diskSize / UInt64(blockSize)),
             let geometry = BlockGeometry(blockSize: blockSize, blockCount: count)
         else {
             throw VolumeError(
-                .geometry, "size \(sizeText(diskSize)) means 2^32 blocks or more: decrease --size or increase --blockSize")
+                .geometry,
+                "cannot use size \(sizeText(diskSize)): it means 2^32 blocks or more; decrease --size or increase --blockSize")
         }
         return geometry
     }

@@ -68,6 +68,14 @@ public struct MountTokenHold: Sendable {
         logger.info("cleared mount token \(token)")
     }
 
+    /// Deletes the token if it is `token`; what an ``acquire(_:isForced:)`` that was broken off may have left behind.
+    ///
+    /// - Throws: `.store`.
+    public func withdraw(_ token: MountToken) async throws(VolumeError) {
+        guard try await read()?.token == token else { return }
+        try await reset()
+    }
+
     /// Deletes the token, whoever holds it.
     ///
     /// - Throws: `.store`.

@@ -93,6 +93,17 @@ public final class Volume: Sendable {
             blocks: blocks, decision: decision, hold: fence == nil ? nil : hold, timeline: timeline, logger: logger)
     }
 
+    /// Deletes the mount token of a volume if it is `token`: tidies up after an ``open(over:_:token:timeline:logger:onDetected:)``
+    /// that was cancelled, which cannot do so itself any more.
+    ///
+    /// - Throws: `.store`.
+    public static func withdrawMountToken(
+        _ token: MountToken, over objects: any ObjectStore, _ options: VolumeOptions, timeline: any Timeline, logger: Logger
+    ) async throws(VolumeError) {
+        let object = MountTokenObject(in: objects, keys: options.keys, hostName: options.hostName, timeline: timeline)
+        try await MountTokenHold(of: object, volume: options.description, timeline: timeline, logger: logger).withdraw(token)
+    }
+
     /// Deletes the mount token of a volume, whoever holds it.
     ///
     /// - Throws: `.store`.

@@ -44,7 +44,7 @@ struct GeometryDecisionTests {
             text: "auto-detected block size 4k and total size 2m", warningCount: 2),
         Row(
             probe: found, diskSize: 5000, isForced: true, outcome: nil,
-            text: "size 5000 is not a multiple of the block size 4k"),
+            text: "cannot use size 5000: it is not a multiple of the block size 4k; change --size or --blockSize"),
         Row(
             probe: .damaged("s3backer-blocksize is zero"), diskSize: 1 << 20, isForced: true, outcome: nil,
             text: "cannot detect the volume's sizes: the metadata of the volume's first block does not tell its sizes "
@@ -68,22 +68,27 @@ struct GeometryDecisionTests {
             text: "cannot detect the volume's sizes: the volume's first block has no object, and whether others exist is not "
                 + "known (403); please specify both --blockSize and --size, as the volume was made"),
         Row(
-            probe: .absent(.none), outcome: nil, text: "auto-detection of the volume's size failed; please specify --size"),
+            probe: .absent(.none), outcome: nil,
+            text: "cannot open the volume: no block of it has an object yet; to make it, give --size"),
         Row(
             probe: .absent(.none), diskSize: 1 << 40, outcome: (4096, 1 << 28),
             text: "auto-detection failed; using default block size 4k and total size 1t"),
         Row(
             probe: .absent(.none), blockSize: 4096, diskSize: 1 << 20, outcome: (4096, 256),
             text: "auto-detection failed; using configured block size 4k and total size 1m"),
-        Row(probe: nil, outcome: nil, text: "auto-detection of the volume's size disabled; please specify --size"),
+        Row(probe: nil, outcome: nil, text: "cannot open the volume: its size is not known and not asked for; give --size"),
         Row(
             probe: nil, diskSize: 1 << 20, outcome: (4096, 256),
             text: "auto-detection disabled; using default block size 4k and total size 1m"),
         Row(
             probe: nil, diskSize: 1 << 44, outcome: nil,
-            text: "size 16t means 2^32 blocks or more: decrease --size or increase --blockSize"),
-        Row(probe: nil, blockSize: 5000, diskSize: 5000, outcome: nil, text: "block size 5000 is not a power of two"),
-        Row(probe: nil, diskSize: 0, outcome: nil, text: "size 0 is not a multiple of the block size 4k"),
+            text: "cannot use size 16t: it means 2^32 blocks or more; decrease --size or increase --blockSize"),
+        Row(
+            probe: nil, blockSize: 5000, diskSize: 5000, outcome: nil,
+            text: "cannot use block size 5000: it is not a power of two; change --blockSize"),
+        Row(
+            probe: nil, diskSize: 0, outcome: nil,
+            text: "cannot use size 0: it is not a multiple of the block size 4k; change --size or --blockSize"),
     ]
 
     @Test("the table of decisions", arguments: rows)

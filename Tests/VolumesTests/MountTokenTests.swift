@@ -62,6 +62,16 @@ struct MountTokenTests {
         }
     }
 
+    @Test("what a start that was broken off has written is taken back, and nobody else's token")
+    func withdrawal() async throws {
+        try await hold.withdraw(ours)
+        try await object.put(theirs, .none)
+        try await hold.withdraw(ours)
+        #expect(try await object.read(.foreground)?.token == theirs)
+        try await hold.withdraw(theirs)
+        #expect(try await object.read(.foreground) == nil)
+    }
+
     @Test("a mounted volume is refused, the store left as it was, and the message names token, host and time")
     func conflict() async throws {
         try await object.put(theirs, .none)

@@ -74,6 +74,7 @@ struct Mount {
         let isTalkative = !settings.process.isQuiet
         if isTalkative, settings.geometry.isAutoDetected { Console.say("auto-detecting block size and total file size...") }
         let token = MountToken.random()
+        let mayHoldToken = Atomic(false)
         let result = runBlocking(on: process.ioPool, stopping: process.stopping) { () async -> Result<Stack, VolumeError> in
             do throws(VolumeError) {
                 return .success(
@@ -84,14 +85,38 @@ struct Mount {
                     ) { decision in
                         if isTalkative { Console.say(decision.notice) }
                         for warning in decision.warnings { Console.say("warning: \(warning)") }
+                        mayHoldToken.store(!store.volumeOptions.isReadOnly, ordering: .relaxed)
                     })
             } catch {
                 return .failure(error)
             }
         }
         switch result {
-        case .failure(let error): throw UserError(error.message)
+        case .failure(let error):
+            guard process.stopping.wasRequested else { throw UserError(error.message) }
+            let isTidy = mayHoldToken.load(ordering: .relaxed) ? withdraw(token, from: store, process) : true
+            let advice = isTidy ? "nothing is left behind" : "its mount token may be left behind: use --reset-mounted-flag"
+            throw UserError("cannot mount \(settings.volumeName): a signal ended the start; \(advice)")
         case .success(let stack): return (stack, StackStatistics(of: stack, client: store.client))
+        }
+    }
+
+    /// Takes back what a start that was cancelled has perhaps written. Another signal ends this too.
+    ///
+    /// - Returns: Whether the token is certainly not there any more.
+    private func withdraw(_ token: MountToken, from store: Store, _ process: ServingProcess) -> Bool {
+        let objects = Stack.objectLayers(
+            over: store.objects, store.stackSettings, isSigned: !store.volumeOptions.isAnonymous,
+            timeline: process.timeline, jitter: { Double.random(in: 0..<1) }, logger: process.logger)
+        return runBlocking(on: process.ioPool, stopping: process.stopping) { () async -> Bool in
+            do throws(VolumeError) {
+                try await Volume.withdrawMountToken(
+                    token, over: objects.top, store.volumeOptions, timeline: process.timeline, logger: process.logger)
+                return true
+            } catch {
+                process.logger.info("cannot take the mount token back", metadata: ["cause": "\(error.message)"])
+                return false
+            }
         }
     }
 

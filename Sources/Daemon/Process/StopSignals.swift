@@ -13,8 +13,12 @@ final class StopSwitch: Sendable {
     private struct State {
         var action: (@Sendable () -> Void)?
         var isPending = false
+        var wasRequested = false
     }
     private let state = Mutex(State())
+
+    /// Whether anybody has ever asked.
+    var wasRequested: Bool { state.withLock { $0.wasRequested } }
 
     /// Decides what a request does from now on. One that came while nothing was connected is acted upon at once.
     func connect(_ action: @escaping @Sendable () -> Void) {
@@ -32,6 +36,7 @@ final class StopSwitch: Sendable {
     /// Asks to stop.
     func request() {
         let action = state.withLock { state in
+            state.wasRequested = true
             if state.action == nil { state.isPending = true }
             return state.action
         }
