@@ -110,6 +110,33 @@ struct SettlementStateMachineTests {
         #expect(machine.entries.count == 2)
     }
 
+    @Test("what began before the hazard was over, and ended after, is still watched")
+    func straddling() {
+        var machine = SettlementStateMachine(
+            limits: SettlementLimits(window: .seconds(60), retainedBytesMax: 10, watchedBlocksMax: 3))
+        let expected = SettlementStateMachine.Expectation(contents: .zero, eTag: nil)
+        func end(isSettled: Bool, from beganAt: Duration, to now: Duration) {
+            let verdict = machine.endMutation(of: [1], expected, isSettled: isSettled, beganAt: beganAt, now: now)
+            #expect(verdict == .done)
+        }
+        func confirm(from beganAt: Duration, to now: Duration) {
+            var pending = machine.pending(in: .everything)
+            for claim in machine.claim(&pending) {
+                machine.endConfirmation(of: claim.block, .matched, beganAt: beganAt, now: now)
+            }
+        }
+        end(isSettled: false, from: .zero, to: .zero)
+        end(isSettled: true, from: .seconds(59), to: .seconds(70))
+        #expect(machine.entries.count == 1)
+        confirm(from: .seconds(59), to: .seconds(70))
+        #expect(machine.entries.count == 1)
+        confirm(from: .seconds(60), to: .seconds(70))
+        #expect(machine.entries.isEmpty)
+        end(isSettled: false, from: .zero, to: .zero)
+        end(isSettled: true, from: .seconds(60), to: .seconds(70))
+        #expect(machine.entries.isEmpty)
+    }
+
     @Test("a batch begins whole or not at all")
     func batches() {
         var machine = SettlementStateMachine(
