@@ -15,10 +15,12 @@ extension Integration {
                 ["--test", "--size=\(size)", "--blockSize=\(blockSize)"] + more + [store], in: workspace, name: name)
         }
 
-        @Test("a file system that was synced survives kill -9 of the daemon", .needs(.root, .fuse, .loop))
+        @Test(
+            "a file system that was synced survives kill -9 of the daemon, and is mounted again without sizes",
+            .needs(.root, .fuse, .loop))
         func killedUnderFileSystem() throws {
             try withWorkspace { workspace in
-                let tree = try SampleTree(in: workspace, fileCount: 600)
+                let tree = try SampleTree(in: workspace, fileCount: 300)
                 let inside = try workspace.directory("inside")
                 let first = try mount(workspace)
                 try first.start()
@@ -34,8 +36,10 @@ extension Integration {
                 try Command.run("umount", ["-l", inside])
                 try Command.run("umount", ["-l", first.point])
 
-                // Whether a directory has a mount token is not the matter here.
-                let second = try mount(workspace, more: ["--force"], name: "again")
+                let refused = try Mount(["--test", workspace.file("store")], in: workspace, name: "refused")
+                try refused.attempt().expectFailure(mentioning: "already mounted", "--reset-mounted-flag")
+                try Command.run(Mount.binary, ["--test", "--reset-mounted-flag", workspace.file("store")])
+                let second = try Mount(["--test", workspace.file("store")], in: workspace, name: "again")
                 try second.start()
                 let again = try LoopDevice(over: second.file)
                 try FileSystem.ext4.mount(again.path, at: inside)

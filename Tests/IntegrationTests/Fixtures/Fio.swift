@@ -21,7 +21,8 @@ struct Fio {
 
     /// The arguments for a job of this name; `--direct=1` and no fallocate are always among them.
     static func arguments(file: String, _ options: [String]) -> [String] {
-        ["--name=job", "--filename=\(file)", "--direct=1", "--fallocate=none", "--output-format=json"] + options
+        ["--name=job", "--filename=\(file)", "--direct=1", "--fallocate=none", "--verify_state_save=0", "--output-format=json"]
+            + options
     }
 
     /// Runs a job to its end.
