@@ -48,7 +48,7 @@ extension DirectoryObjectStore {
             try body.withBytes { bytes throws(SystemError) in try replace(path.name, with: bytes, in: parent) }
             isBegun = true
             try sync(parent, path.parent)
-            if isDescribed, metadata == ObjectMetadata() { try unlink(path.sidecarName, in: parent) }
+            if isDescribed, metadata == undescribed { try unlink(path.sidecarName, in: parent) }
         } catch {
             if error.errno == Self.conditionFailed { throw Self.preconditionFailed(key) }
             throw failure("write object \"\(key)\"", error, outcomeIsUnknown: isBegun)
@@ -164,7 +164,7 @@ extension DirectoryObjectStore {
     /// Writes, durably, what is to be known about the body that is there and the one that will be.
     ///
     /// - Parameter isBegun: Set when the object is about to change: with the same body again, this is the whole change.
-    /// - Returns: Whether the object has a metadata file; false when neither body has metadata.
+    /// - Returns: Whether the object has a metadata file; false when neither body needs one.
     private func writeSidecar(
         _ path: DirectoryPath, _ metadata: ObjectMetadata, _ eTag: ETag, in parent: borrowing LocalFile,
         _ isBegun: inout Bool
@@ -176,10 +176,10 @@ extension DirectoryObjectStore {
             // What it said is lost already; this put replaces it.
             old = DirectorySidecar()
         }
-        guard old != nil || metadata != ObjectMetadata() else { return false }
+        guard old != nil || metadata != undescribed else { return false }
         var new = DirectorySidecar()
         let current = try currentETag(path)
-        if let current { new.records[current] = old?.records[current] ?? ObjectMetadata() }
+        if let current { new.records[current] = old?.records[current] ?? undescribed }
         new.records[eTag.text] = metadata
         isBegun = current == eTag.text
         if new != old {

@@ -4,7 +4,8 @@
 // Layout on disk. DIR is the directory, KEY the full name of an object (`sub/0000001f`).
 //
 //   DIR/KEY                              the object's bytes, nothing else: what the C program's --test writes and reads
-//   DIR/sub/.s3backer.meta.NAME          metadata of DIR/sub/NAME; only where there is some (`DirectorySidecar` has its format)
+//   DIR/sub/.s3backer.meta.NAME          metadata of DIR/sub/NAME, if it is not what the store takes for
+//                                        granted (`undescribed`; `DirectorySidecar` has the format)
 //   DIR/sub/.s3backer.tmp.HEX            a file being written; one left by a crash is removed at the next start
 //   DIR/.s3backer.lock                   empty; its bytes are locked, never written
 //
@@ -13,10 +14,10 @@
 //
 // Order of a put, so that after a crash the object is the old one or the new one, with its own metadata:
 //   1. lock the key's byte of the lock file (`DirectoryPath.lockByte`), check the condition, make directories
-//   2. if there is or was metadata: write it as in 3 and 4, with the records of both bodies; fsync the directory
+//   2. if there is such metadata, or was: write it as in 3 and 4, with the records of both bodies; fsync the directory
 //   3. write a temporary file, fsync
 //   4. rename it to DIR/KEY, fsync the directory
-//   5. if there is no metadata any more: unlink it
+//   5. if there is no such metadata any more: unlink it
 // Of a delete: lock, unlink DIR/KEY, fsync the directory, unlink the metadata.
 
 internal import CLinux
@@ -36,6 +37,8 @@ public final class DirectoryObjectStore: ObjectStore {
     let directory: String
     let pool: BufferPool
     let isReadOnly: Bool
+    /// The metadata of an object without a metadata file.
+    let undescribed: ObjectMetadata
     let top: LocalFile
     /// The directories whose way up to the top is known to be durable; forgotten in bulk, so that it stays small.
     let durableParents = Mutex<Set<String>>([])
@@ -48,19 +51,24 @@ public final class DirectoryObjectStore: ObjectStore {
     ///   - directory: Its path; later changes of the working directory do not matter.
     ///   - pool: Lends the memory that objects are read into.
     ///   - isReadOnly: Nothing in the directory is touched, and mutations are refused.
+    ///   - undescribed: What is taken for granted of an object without a metadata file. Bodies are the C program's files, which say
+    ///     nothing of themselves; with the metadata of an ordinary block here, only block 0 and the token need a second file.
     /// - Throws: `.noSuchBucket` when it does not exist; `.forbidden` without permission; `.noSpace`, `.io`.
-    public convenience init(directory: String, pool: BufferPool, isReadOnly: Bool) throws(ObjectStoreError) {
-        try self.init(directory: directory, pool: pool, isReadOnly: isReadOnly) { _ in }
+    public convenience init(
+        directory: String, pool: BufferPool, isReadOnly: Bool, undescribed: ObjectMetadata
+    ) throws(ObjectStoreError) {
+        try self.init(directory: directory, pool: pool, isReadOnly: isReadOnly, undescribed: undescribed) { _ in }
     }
 
-    /// Opens a directory; see ``init(directory:pool:isReadOnly:)``.
+    /// Opens a directory; see ``init(directory:pool:isReadOnly:undescribed:)``.
     init(
-        directory: String, pool: BufferPool, isReadOnly: Bool,
+        directory: String, pool: BufferPool, isReadOnly: Bool, undescribed: ObjectMetadata,
         willStep: @escaping @Sendable (DirectoryStep) throws(SystemError) -> Void
     ) throws(ObjectStoreError) {
         self.directory = directory
         self.pool = pool
         self.isReadOnly = isReadOnly
+        self.undescribed = undescribed
         self.willStep = willStep
         do throws(SystemError) {
             top = try LocalFile(directory, flags: O_RDONLY | O_DIRECTORY)
@@ -130,7 +138,7 @@ public final class DirectoryObjectStore: ObjectStore {
                 let body = stored.buffer
                 let eTag = ETag(hexadecimal(body.withBytes { Digest.md5.hash($0) }))
                 try willStep(.readMetadata(path.name))
-                let metadata = try sidecar(path)?.records[eTag.text] ?? ObjectMetadata()
+                let metadata = try sidecar(path)?.records[eTag.text] ?? undescribed
                 guard try isStill(path, stored) else { continue }
                 let attributes = ObjectAttributes(size: body.count, eTag: eTag, metadata: metadata)
                 return Object(body: BufferSlice(body), attributes: attributes)

@@ -37,7 +37,8 @@ struct DirectoryCrashTests {
     }
 
     private func open(_ directory: TemporaryDirectory, _ trace: Trace) throws -> DirectoryObjectStore {
-        try DirectoryObjectStore(directory: directory.path, pool: pool, isReadOnly: false) { change throws(SystemError) in
+        try DirectoryObjectStore(directory: directory.path, pool: pool, isReadOnly: false, undescribed: ObjectMetadata()) {
+            change throws(SystemError) in
             try trace.note(change)
         }
     }
@@ -121,7 +122,9 @@ struct DirectoryCrashTests {
         try await mutate(writer, to: Content(text: "one", user: ["n": "1"]))
         let rest = Mutex([Content(text: "two", user: ["n": "2"]), Content(text: "three", user: ["n": "3"])])
         let key = key
-        let reader = try DirectoryObjectStore(directory: directory.path, pool: pool, isReadOnly: true) {
+        let reader = try DirectoryObjectStore(
+            directory: directory.path, pool: pool, isReadOnly: true, undescribed: ObjectMetadata()
+        ) {
             step throws(SystemError) in
             guard case .readMetadata = step else { return }
             for new in rest.withLock({ rest in

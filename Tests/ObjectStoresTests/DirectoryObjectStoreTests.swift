@@ -14,7 +14,7 @@ struct DirectoryObjectStoreTests {
     private let pool = BufferPool(retainedBytesMax: 1 << 20)
 
     private func open(isReadOnly: Bool = false) throws(ObjectStoreError) -> DirectoryObjectStore {
-        try DirectoryObjectStore(directory: directory.path, pool: pool, isReadOnly: isReadOnly)
+        try DirectoryObjectStore(directory: directory.path, pool: pool, isReadOnly: isReadOnly, undescribed: ObjectMetadata())
     }
 
     private func put(
@@ -58,6 +58,25 @@ struct DirectoryObjectStoreTests {
         #expect(try store.read(ObjectKey("k"))?.attributes.eTag == ETag("900150983cd24fb0d6963f7d28e17f72"))
     }
 
+    @Test("metadata that the store takes for granted needs no second file, and any other has one")
+    func savesSecondFile() async throws {
+        let block = ObjectMetadata(contentType: "application/x-s3backer-block")
+        let store = try DirectoryObjectStore(
+            directory: directory.path, pool: pool, isReadOnly: false, undescribed: block)
+        let stored = { () throws(ObjectStoreError) in try store.read(ObjectKey("k"))?.attributes.metadata }
+        _ = try await store.put(ObjectKey("k"), body("1"), block, .none, .foreground)
+        #expect(directory.files() == [".s3backer.lock", "k"])
+        #expect(try stored() == block)
+        for metadata in [ObjectMetadata(), ObjectMetadata(contentType: "text/plain", user: ["a": "b"])] {
+            _ = try await store.put(ObjectKey("k"), body("2"), metadata, .none, .foreground)
+            #expect(directory.files() == [".s3backer.lock", ".s3backer.meta.k", "k"])
+            #expect(try stored() == metadata)
+        }
+        _ = try await store.put(ObjectKey("k"), body("3"), block, .none, .foreground)
+        #expect(directory.files() == [".s3backer.lock", "k"])
+        #expect(try stored() == block)
+    }
+
     @Test(
         "a key that would leave the directory, or meet the store's own files, is refused",
         arguments: [
@@ -74,11 +93,12 @@ struct DirectoryObjectStoreTests {
     @Test("a directory that does not exist, or goes away, is an error and not an empty store")
     func needsDirectory() async throws {
         await expectFailure(.noSuchBucket) {
-            _ = try DirectoryObjectStore(directory: directory.path + "/missing", pool: pool, isReadOnly: true)
+            _ = try DirectoryObjectStore(
+                directory: directory.path + "/missing", pool: pool, isReadOnly: true, undescribed: ObjectMetadata())
         }
         let path = directory.path + "/gone"
         mkdir(path, 0o777)
-        let store = try DirectoryObjectStore(directory: path, pool: pool, isReadOnly: true)
+        let store = try DirectoryObjectStore(directory: path, pool: pool, isReadOnly: true, undescribed: ObjectMetadata())
         #expect(try read(store, "k") == nil)
         rmdir(path)
         await expectFailure(.noSuchBucket) { _ = try read(store, "k") }
@@ -98,7 +118,9 @@ struct DirectoryObjectStoreTests {
 
     @Test("a full disk is .noSpace, and nothing is left of the attempt")
     func reportsFullDisk() async throws {
-        let store = try DirectoryObjectStore(directory: directory.path, pool: pool, isReadOnly: false) {
+        let store = try DirectoryObjectStore(
+            directory: directory.path, pool: pool, isReadOnly: false, undescribed: ObjectMetadata()
+        ) {
             change throws(SystemError) in
             if change == .rename(to: "full") { throw SystemError("write", errno: ENOSPC) }
         }

@@ -114,7 +114,8 @@ enum TestedStore: String, CaseIterable, Sendable, CustomStringConvertible {
 
     private static func open(_ directory: TemporaryDirectory?) throws -> DirectoryObjectStore {
         try DirectoryObjectStore(
-            directory: directory?.path ?? "", pool: BufferPool(retainedBytesMax: 1 << 20), isReadOnly: false)
+            directory: directory?.path ?? "", pool: BufferPool(retainedBytesMax: 1 << 20), isReadOnly: false,
+            undescribed: ObjectMetadata())
     }
 
     private static func checked(_ next: any ObjectStore) -> any ObjectStore { CheckedObjectStore(over: next, logger: silent) }

@@ -38,7 +38,8 @@ struct Store {
         case .directory(let path):
             let objects: DirectoryObjectStore
             do {
-                objects = try DirectoryObjectStore(directory: path, pool: pool, isReadOnly: isReadOnly)
+                objects = try DirectoryObjectStore(
+                    directory: path, pool: pool, isReadOnly: isReadOnly, undescribed: DirectVolume.blockMetadata)
             } catch {
                 throw UserError(error.message)
             }

@@ -26,6 +26,9 @@ public final class DirectVolume: BlockStore {
     /// How many requests of one zero or one flush run at once.
     static let requestsInFlightMax = 16
 
+    /// The metadata of every block's object but block 0's; what a store of files may take for granted.
+    public static let blockMetadata = ObjectMetadata(contentType: BlockObject.contentType)
+
     /// The sizes.
     public let geometry: BlockGeometry
 
