@@ -95,6 +95,40 @@ extension Integration {
             }
         }
 
+        @Test("a signal that was ignored when the daemon started stays ignored, as nohup(1) wants it", .needs(.root, .fuse))
+        func ignoredSignal() throws {
+            try withWorkspace { workspace in
+                let arguments = ["-f", "--test", "--size=1m", try workspace.directory("store"), try workspace.directory("point")]
+                let child = try ChildProcess("nohup", [Mount.binary] + arguments, log: workspace.file("log"))
+                #expect(eventually(within: 20) { child.log.contains(" started\n") }, "\(child.log)")
+                // Were both taken, the hangup would come first: its number is the smaller one.
+                child.signal(SIGHUP)
+                child.signal(SIGTERM)
+                #expect(try child.wait(seconds: 20) == 0)
+                #expect(child.log.contains("signal=TERM") && !child.log.contains("signal=HUP"), "\(child.log)")
+            }
+        }
+
+        @Test("the copy of the statistics is kept up to date, and removing it sets the counters back", .needs(.root, .fuse))
+        func statisticsMirror() throws {
+            try withWorkspace { workspace in
+                let copy = workspace.file("copy")
+                let mount = try mount(workspace, more: ["--statsFileMirror=\(copy)", "--statsFileMirrorInterval=50"])
+                try mount.start()
+                let text = { (try? String(contentsOfFile: copy, encoding: .utf8)) ?? "" }
+                // The second read of a block that has no object is a hit.
+                for _ in 0..<2 {
+                    try Command.run("dd", ["if=\(mount.file)", "of=/dev/null", "bs=64k", "count=1", "iflag=direct"])
+                }
+                let hit = /zero_block_cache_read_hits +[1-9]/
+                #expect(eventually(within: 10) { text().contains(hit) }, "\(text())")
+                try Command.run("rm", [copy])
+                #expect(eventually(within: 10) { !text().isEmpty && !text().contains(hit) }, "\(text())")
+                try mount.unmount()
+                #expect(!text().isEmpty)
+            }
+        }
+
         @Test("after SIGTERM a disk that a loop device holds is served until the device lets go", .needs(.root, .fuse, .loop))
         func signalWhileHeld() throws {
             try withWorkspace { workspace in
