@@ -35,11 +35,9 @@ extension FUSESession {
             throw FUSEError(.outOfResources, "cannot start a thread: \(describe(errno: error.errno))")
         }
         let status = runLoop(mounted)
-        let isAborted = state.withLock { state in
-            state.machine.ended()
-            return state.machine.isAborted
-        }
+        state.withLock { $0.machine.ended() }
         watch.join()
+        let isAborted = state.withLock { $0.machine.isAborted }
         let requestsLeft = mounted.fileSystem.waitForTasks(
             until: isAborted ? monotonicNow() + Self.patienceAfterAbort : nil)
         // Closes the connection; unmounts only where that has not been done.

@@ -52,8 +52,13 @@ struct StopStateMachine: Sendable {
     /// The longest pause: what holds the mount without a file (a working directory) sends no word when it leaves.
     static let longestPause = Duration.seconds(2)
 
-    /// Whether the connection was broken on request.
-    private(set) var isAborted = false
+    private var isAbortAsked = false
+    private var isUnmountDone = false
+
+    /// Whether the connection was broken on request: not when the second request came while an unmount was succeeding already.
+    ///
+    /// Final once the thread that unmounts has seen ``ended()``.
+    var isAborted: Bool { isAbortAsked && !isUnmountDone }
 
     /// Whether somebody has asked for the end.
     var isStopRequested: Bool { phase != .serving }
@@ -66,7 +71,7 @@ struct StopStateMachine: Sendable {
             return .begin
         case .flushDue, .flushing, .unmountDue, .unmounting, .busy:
             phase = .aborted
-            isAborted = true
+            isAbortAsked = true
             return .abort
         case .unmounted, .aborted, .ended:
             return .ignore
@@ -106,6 +111,7 @@ struct StopStateMachine: Sendable {
     ///
     /// - Returns: Whether that is the first time it was busy, which deserves a line in the log.
     mutating func unmountTried(isBusy: Bool, now: Duration) -> Bool {
+        if !isBusy { isUnmountDone = true }
         guard phase == .unmounting else { return false }
         guard isBusy else {
             phase = .unmounted

@@ -70,6 +70,22 @@ struct StopStateMachineTests {
         }
     }
 
+    @Test("a second stop while the unmount is succeeding aborts nothing", arguments: [false, true])
+    func secondStopDuringUnmount(endsFirst: Bool) {
+        var machine = StopStateMachine()
+        #expect(machine.stopRequested() == .begin)
+        #expect(machine.nextStep(now: .zero) == .flush)
+        machine.flushed()
+        #expect(machine.nextStep(now: .zero) == .unmount)
+        #expect(machine.stopRequested() == .abort)
+        if endsFirst { machine.ended() }
+        let isReported = machine.unmountTried(isBusy: false, now: .zero)
+        #expect(!isReported)
+        machine.ended()
+        #expect(machine.nextStep(now: .zero) == .finish)
+        #expect(!machine.isAborted)
+    }
+
     @Test("a stop after the end does nothing")
     func late() {
         var machine = StopStateMachine()
