@@ -20,6 +20,7 @@ public final class FaultyObjectStore: ObjectStore {
         var generator: SeededGenerator
         var late = LateMutations()
         var injected: [ObjectFault: Int] = [:]
+        var arrivals: [ObjectKey: Int] = [:]
     }
 
     /// Makes a faulty store.
@@ -40,6 +41,16 @@ public final class FaultyObjectStore: ObjectStore {
     /// How many faults were injected up to now.
     public var faultCount: Int { state.withLock { $0.injected.values.reduce(0, +) } }
 
+    /// How many faults of each kind were injected up to now, by the names that ``ObjectFaultPlan`` has for them.
+    public var faultCounts: [String: Int] {
+        state.withLock { state in
+            Dictionary(uniqueKeysWithValues: state.injected.map { ("\($0.key)", $0.value) })
+        }
+    }
+
+    /// How many timed-out mutations of `key` have arrived late and changed it, or done the same again.
+    public func lateArrivalCount(of key: ObjectKey) -> Int { state.withLock { $0.arrivals[key] ?? 0 } }
+
     /// How many timed-out mutations are still on their way.
     public var lateCount: Int { state.withLock { $0.late.count } }
 
@@ -49,6 +60,11 @@ public final class FaultyObjectStore: ObjectStore {
     /// Lets every mutation that is on its way arrive now, the oldest first.
     public func deliverLate() async throws(ObjectStoreError) {
         for mutation in state.withLock({ $0.late.takeAll() }) { try await apply(mutation) }
+    }
+
+    /// Lets those arrive now that are on their way to `key`, the oldest first.
+    public func deliverLate(of key: ObjectKey) async throws(ObjectStoreError) {
+        for mutation in state.withLock({ $0.late.take(of: key) }) { try await apply(mutation) }
     }
 
     /// Reads an object, or fails; see ``ObjectStore/get(_:range:ifMatch:ifNoneMatch:_:)``.
@@ -182,6 +198,9 @@ public final class FaultyObjectStore: ObjectStore {
                 _ = try await next.put(key, body, metadata, condition, .background)
             case .delete(let keys):
                 _ = try await next.delete(keys, .background)
+            }
+            state.withLock { state in
+                for key in mutation.kind.keys { state.arrivals[key, default: 0] += 1 }
             }
         } catch  where error.code == .preconditionFailed {
             // Its answer reaches nobody.

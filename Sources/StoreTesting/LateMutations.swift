@@ -40,6 +40,9 @@ struct LateMutations: Sendable {
     /// Takes all of them.
     mutating func takeAll() -> [LateMutation] { take { _ in true } }
 
+    /// Takes those on their way to `key`.
+    mutating func take(of key: ObjectKey) -> [LateMutation] { take { $0.kind.keys.contains(key) } }
+
     /// Takes those whose time has come.
     mutating func takeDue(_ now: Duration) -> [LateMutation] {
         take { mutation in mutation.due.map { $0 <= now } ?? false }
