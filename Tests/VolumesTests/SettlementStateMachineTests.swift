@@ -65,7 +65,7 @@ struct SettlementStateMachineTests {
                 #expect(begins)
                 worlds[index].underWay.append((value, now + window))
                 worlds[index].promised = nil
-                machine.failMutation(of: [block], mayHaveChanged: true, isUnknown: true, now: now)
+                machine.failMutation(of: [block], isUnknown: true, now: now)
             default:  // A mutation, perhaps with an unanswered attempt before it.
                 let begins = machine.beginMutation(of: [block])
                 #expect(begins)
@@ -141,7 +141,7 @@ struct SettlementStateMachineTests {
     func batches() {
         var machine = SettlementStateMachine(
             limits: SettlementLimits(window: .seconds(60), retainedBytesMax: 10, watchedBlocksMax: 3))
-        machine.failMutation(of: [1], mayHaveChanged: true, isUnknown: true, now: .zero)
+        machine.failMutation(of: [1], isUnknown: true, now: .zero)
         let expected = SettlementStateMachine.Expectation(contents: .zero, eTag: nil)
         #expect(machine.endMutation(of: [2], expected, isSettled: false, beganAt: .zero, now: .zero) == .done)
         var pending = machine.pending(in: .everything)

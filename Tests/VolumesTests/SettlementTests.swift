@@ -116,6 +116,20 @@ struct SettlementTests {
         #expect(try await fixture.stored(3) == bytes(2))
     }
 
+    @Test("a write that failed does not let an attempt back in that is older than what was there")
+    func failedOverWatched() async throws {
+        let fixture = try await Fixture()
+        try await writeUnsettled(fixture, 1, to: 3)
+        try await fixture.write(2, to: 3)
+        fixture.store.on { _ in .answerLost }
+        await #expect(throws: BlockStoreError.self) { try await fixture.write(3, to: 3) }
+        fixture.store.heal()
+        try await fixture.arriveLate(1, at: 3)
+        #expect(try await fixture.read(3) == bytes(2))
+        try await fixture.volume.flush(.everything)
+        #expect(try await fixture.stored(3) == bytes(2))
+    }
+
     @Test("a confirmation that fails makes the flush fail, and the next flush tries again")
     func flushFails() async throws {
         let fixture = try await Fixture()

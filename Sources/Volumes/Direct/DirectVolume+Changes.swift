@@ -112,9 +112,7 @@ extension DirectVolume {
             return Begun(blocks: blocks, expected: .init(contents: contents, eTag: mutation.eTag), verdict: verdict)
         } catch {
             fence?.noteFailure()
-            // Of a batch any part may be gone, whatever the error says.
-            settlement.failMutation(
-                of: blocks, mayHaveChanged: error.outcomeIsUnknown || blocks.count > 1, isUnknown: error.outcomeIsUnknown)
+            settlement.failMutation(of: blocks, isUnknown: error.outcomeIsUnknown)
             let what = contents.isZero ? "zero" : "write"
             throw BlockStoreError(error, doing: what + " " + describe(blocks))
         }

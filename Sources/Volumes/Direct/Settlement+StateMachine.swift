@@ -11,13 +11,17 @@ internal import ObjectStores
 /// A block with such an attempt is *watched* until the settle window after it has passed and the object was then found to be
 /// right. Per watched block:
 ///
-///     expected    what the last mutation that returned made of it; nil: the last one threw, the block is indeterminate
+///     expected    what the last mutation that returned made of it; nil: not known, and the block is indeterminate
 ///     hazardEnds  until when an old attempt may still arrive
 ///     activity    idle, or who has the object in hand: a mutation or a confirmation, never both
 ///
 ///                   returned settled          returned unsettled            threw, outcome unknown
 ///     not watched   stays so                  watched, expected             watched, indeterminate
-///     watched       expected; hazard stays    expected; hazard from now     indeterminate; hazard from now
+///     watched       expected; hazard stays    expected; hazard from now     expected as before; hazard from now
+///
+/// A mutation that threw leaves its block old or new. Where the old contents are known, old it is: they are written again when
+/// the block is confirmed, whatever has arrived by then. Merely not to know would be wrong: an attempt that is older still may be
+/// on its way, and what it writes is neither.
 ///
 ///     confirmation begun before hazardEnds: stays watched     begun after: no longer watched
 struct SettlementStateMachine {
@@ -121,30 +125,27 @@ struct SettlementStateMachine {
 
     /// Ends a mutation that threw.
     ///
-    /// - Parameters:
-    ///   - mayHaveChanged: Whether any of `blocks` may be another now. False: each is as it was.
-    ///   - isUnknown: Whether an attempt may still arrive.
-    mutating func failMutation(of blocks: [BlockNumber], mayHaveChanged: Bool, isUnknown: Bool, now: Duration) {
+    /// - Parameter isUnknown: Whether an attempt may still arrive.
+    mutating func failMutation(of blocks: [BlockNumber], isUnknown: Bool, now: Duration) {
         forgetIndeterminate(now: now)
         for block in blocks {
             if isUnknown {
-                set(block, Entry(expected: nil, hazardEnds: now + limits.window, activity: .idle))
-            } else if let entry = entries[block] {
-                let expected = mayHaveChanged ? nil : entry.expected
-                set(block, Entry(expected: expected, hazardEnds: entry.hazardEnds, activity: .idle))
+                set(block, Entry(expected: entries[block]?.expected, hazardEnds: now + limits.window, activity: .idle))
+            } else {
+                entries[block]?.activity = .idle
             }
         }
     }
 
     /// Ends the confirmation that ``Verdict/mustConfirm(after:)`` asked for.
     ///
-    /// - Parameter isConfirmed: False when it failed: the blocks are indeterminate then.
+    /// - Parameter isConfirmed: False when it failed: the blocks are what they were then, where that is known.
     mutating func endLoneConfirmation(of blocks: [BlockNumber], isConfirmed: Bool, now: Duration) {
         for block in blocks {
             if isConfirmed {
                 remove(block)
             } else {
-                set(block, Entry(expected: nil, hazardEnds: now + limits.window, activity: .idle))
+                set(block, Entry(expected: entries[block]?.expected, hazardEnds: now + limits.window, activity: .idle))
             }
         }
     }

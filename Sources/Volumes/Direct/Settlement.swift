@@ -57,9 +57,9 @@ final class Settlement: Sendable {
     }
 
     /// Ends a mutation that threw.
-    func failMutation(of blocks: [BlockNumber], mayHaveChanged: Bool, isUnknown: Bool) {
+    func failMutation(of blocks: [BlockNumber], isUnknown: Bool) {
         end {
-            $0.failMutation(of: blocks, mayHaveChanged: mayHaveChanged, isUnknown: isUnknown, now: timeline.now)
+            $0.failMutation(of: blocks, isUnknown: isUnknown, now: timeline.now)
         }
     }
 
