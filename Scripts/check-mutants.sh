@@ -18,17 +18,18 @@
 # its own: the patch has to follow the code. The tests must pass without any mutant first, or a failure would prove nothing.
 #
 # The copy stands in .build/mutants, so that a second run compiles only what changed. MUTANT_TIMEOUT: seconds for the tests of
-# one mutant [300].
+# one mutant [120]. S3BACKER_SIM_SEEDS: how many seeds of the simulation a mutant has to survive [300].
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
 patches=${MUTANTS_DIR:-$top/Scripts/mutants}
-limit=${MUTANT_TIMEOUT:-300}
+limit=${MUTANT_TIMEOUT:-120}
 work=$top/.build/mutants
 tree=$work/tree
 log=$work/log
 export SWIFT_BACKTRACE=enable=no
+export S3BACKER_SIM_SEEDS=${S3BACKER_SIM_SEEDS:-300}
 
 field() { sed -n "s/^$2: //p;/^---/q" "$1" | head -n 1; }
 
@@ -78,9 +79,16 @@ run_tests "$filters" || { tail -n 30 "$log" && echo "check-mutants: the tests fa
 grep -aE 'Test run with' "$log" || true
 if grep -qaE 'Test run with 0 tests' "$log"; then echo "check-mutants: no test matches" >&2 && exit 1; fi
 
+# Which suites noticed, by the titles that they have in the sources.
+noticed() {
+    local suites
+    suites=$(sed -nE 's/^✘ Suite "?([^"]*)"? failed after.*/\1/p' "$log" | sort -u | paste -sd ';' | sed 's/;/; /g')
+    echo "${suites:-the process ended}"
+}
+
 failures=0
 verdict() {
-    printf '%-10s %-32s %s\n' "$1" "$(basename "$2" .patch)" "$3"
+    printf '%-10s %-34s %s\n' "$1" "$(basename "$2" .patch)" "$3"
     case $1 in caught) ;; *) failures=$((failures + 1)) ;; esac
 }
 for file in "${files[@]}"; do
@@ -104,7 +112,7 @@ for file in "${files[@]}"; do
         if grep -qaE 'Test run with 0 tests' "$log"; then
             verdict SURVIVED "$file" "no test matches its filter"
         else
-            verdict caught "$file" "$(field "$file" Mutant)"
+            verdict caught "$file" "$(field "$file" Mutant) [$(noticed)]"
         fi
         ;;
     esac
