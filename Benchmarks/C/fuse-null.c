@@ -4,20 +4,21 @@
 // The least that a program can do for a read: the same libfuse calls, open flags, capabilities and threads as the project's
 // FUSE library, and a reply from a page of zeros. What is slower than this is ours.
 //
-//   cc -O2 -o fuse-null fuse-null.c $(pkg-config --cflags --libs fuse3);  ./fuse-null MOUNTPOINT
+//   cc -O2 -o fuse-null fuse-null.c $(pkg-config --cflags --libs fuse3);  ./fuse-null MOUNTPOINT [BYTES]
 
 #define FUSE_USE_VERSION 314
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/fuse.h>
 
-#define SIZE (1L << 30)
 #define FOREVER 31536000.0
 
+static off_t size_bytes = 1L << 30;
 static const char zeros[1 << 20];
 
 static void fill(fuse_ino_t ino, struct stat *st) {
@@ -25,9 +26,9 @@ static void fill(fuse_ino_t ino, struct stat *st) {
     st->st_ino = ino;
     st->st_mode = ino == 1 ? S_IFDIR | 0755 : S_IFREG | 0600;
     st->st_nlink = ino == 1 ? 2 : 1;
-    st->st_size = ino == 1 ? 0 : SIZE;
+    st->st_size = ino == 1 ? 0 : size_bytes;
     st->st_blksize = 4096;
-    st->st_blocks = ino == 1 ? 0 : SIZE / 512;
+    st->st_blocks = ino == 1 ? 0 : size_bytes / 512;
 }
 
 static void op_init(void *data, struct fuse_conn_info *conn) {
@@ -63,8 +64,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
-    if (off >= SIZE) size = 0;
-    else if (size > (size_t)(SIZE - off)) size = SIZE - off;
+    if (off >= size_bytes) size = 0;
+    else if (size > (size_t)(size_bytes - off)) size = size_bytes - off;
     fuse_reply_buf(req, zeros, size);
 }
 
@@ -72,7 +73,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino) {
     struct statvfs st;
     memset(&st, 0, sizeof st);
     st.f_bsize = st.f_frsize = 4096;
-    st.f_blocks = SIZE / 4096;
+    st.f_blocks = size_bytes / 4096;
     fuse_reply_statfs(req, &st);
 }
 
@@ -81,7 +82,8 @@ static const struct fuse_lowlevel_ops ops = {
 };
 
 int main(int argc, char **argv) {
-    if (argc != 2) return 1;
+    if (argc < 2 || argc > 3) return 1;
+    if (argc == 3) size_bytes = atoll(argv[2]);
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
     fuse_opt_add_arg(&args, "fuse-null");
     fuse_opt_add_arg(&args, "-ofsname=zeros,subtype=s3backer,default_permissions,nodev,nosuid,allow_other");
