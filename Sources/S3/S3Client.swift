@@ -9,7 +9,7 @@ internal import Synchronization
 
 /// The objects of one bucket of an S3 service.
 ///
-/// Each verb is one request (a batch delete: one for every 1000 keys; see ``head(_:_:)`` and ``list(prefix:after:limit:_:)``
+/// Each verb is one request (a batch delete: one for every 1000 keys, or one for each where the store has no batches; see ``head(_:_:)`` and ``list(prefix:after:limit:_:)``
 /// for the two others), described as an ``S3Request``, signed on the caller's executor and handed to the transport. Nothing is
 /// retried here; what an answer means is decided by ``S3Error``.
 ///
@@ -22,6 +22,8 @@ public final class S3Client: ObjectStore {
     private let timeline: any Timeline
     private let signer: RequestSigner
     private let counts = Mutex(S3Statistics())
+    /// Whether the server has shown that it has no batch delete.
+    let hasNoBatchDelete = Atomic<Bool>(false)
     /// Which list request the server knows, once it has shown it.
     let listVersion = Mutex(ListVersion.unknown)
 

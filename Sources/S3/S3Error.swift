@@ -58,6 +58,8 @@ struct S3Error {
         // S3 waited in vain for the body; see its error list.
         case "RequestTimeout": return .timedOut
         case "SlowDown": return .slowDown
+        // Google's store says so with 400.
+        case "NotImplemented": return .notImplemented
         default: break
         }
         return switch response.status {
