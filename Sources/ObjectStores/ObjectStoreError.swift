@@ -27,7 +27,9 @@ public struct ObjectStoreError: Error, CustomStringConvertible {
         case badRequest
         /// Any other 3xx or 4xx.
         case unexpectedStatus
-        /// An answer that is not S3's or not whole: HTML, broken XML, a truncated body, a missing header.
+        /// A whole answer of a server that is not S3, or stands in front of it: HTML, a 404 without S3's document.
+        case notS3
+        /// An answer that is not whole or makes no sense: broken XML, a truncated body, a missing header.
         case malformedAnswer
         /// No answer within the time limits.
         case timedOut

@@ -75,7 +75,7 @@ struct RetryStateMachine {
 
     /// Whether another attempt may help.
     ///
-    /// Wrong credentials, a wrong bucket or region, a refused function or a skewed clock do not mend themselves: the user must know
+    /// Wrong credentials, a wrong bucket, region or server, a refused function or a skewed clock do not mend themselves: the user must know
     /// at once. But after a first success they are known to be right, and the answer is one of the sporadic ones that
     /// providers give; a file system must survive those.
     private static func isRetried(_ code: ObjectStoreError.Code, _ circumstances: Circumstances) -> Bool {
@@ -83,7 +83,8 @@ struct RetryStateMachine {
         case .preconditionFailed, .cancelled, .noSpace, .fenced: false
         // Without a signature, S3 says 403 for every missing key of a bucket that may not be listed.
         case .forbidden: circumstances.isSigned && circumstances.hasSucceeded
-        case .badRequest, .unauthorized, .notImplemented, .clockSkewed, .noSuchBucket, .redirected: circumstances.hasSucceeded
+        case .badRequest, .unauthorized, .notImplemented, .clockSkewed, .noSuchBucket, .redirected, .notS3:
+            circumstances.hasSucceeded
         case .slowDown, .serverError, .unexpectedStatus, .malformedAnswer, .timedOut, .connectFailed, .hostUnknown,
             .connectionLost, .outOfMemory, .io:
             true

@@ -102,7 +102,8 @@ public final class S3Client: ObjectStore {
     ) throws(ObjectStoreError) {
         let isPage = response.header("content-type")?.lowercased().hasPrefix("text/html") ?? false
         if isPage, response.header("etag") == nil, response.header("x-amz-request-id") == nil {
-            throw operation.malformed("the server answered with a web page; check --baseURL: no S3 seems to be there")
+            throw operation.error(
+                .notS3, "the server answered with a web page; check --baseURL: no S3 seems to be there", outcomeIsUnknown: true)
         }
         guard let length = response.header("content-length"), method != .head else { return }
         guard let expected = Int(length), expected == response.body.count else {

@@ -68,16 +68,23 @@ struct S3Error {
         case 401: .unauthorized
         case 403: .forbidden
         // A 404 without S3's Code comes from some other server: it says nothing about the object.
-        case 404: document == nil ? .malformedAnswer : .unexpectedStatus
+        case 404: document != nil ? .unexpectedStatus : isCutOff ? .malformedAnswer : .notS3
         case 408: .timedOut
         case 409: document?.code == "ConditionalRequestConflict" ? .preconditionFailed : .unexpectedStatus
         case 412: .preconditionFailed
         case 429: .slowDown
         case 501: .notImplemented
         case 500...: .serverError
-        default: .unexpectedStatus
+        default: document == nil && isPage ? .notS3 : .unexpectedStatus
         }
     }
+
+    /// Whether the body begins as S3's document does; without ``document`` its end is missing, and the server may be S3 all the same.
+    private var isCutOff: Bool {
+        response.body.withBytes { String(decoding: $0.prefix(200), as: UTF8.self).contains("<Error") }
+    }
+
+    private var isPage: Bool { response.header("content-type")?.lowercased().hasPrefix("text/html") ?? false }
 
     /// After a failure inside the server, or one that only a gateway reports, nobody knows what became of a mutation.
     private var outcomeIsUnknown: Bool {
@@ -109,7 +116,7 @@ extension S3Error {
         case .clockSkewed: return skewHint
         case .badRequest: return region.map { "use --region=\($0)" }
         case .noSuchBucket: return "check its name, --region and --baseURL"
-        case .malformedAnswer: return "check --baseURL: no S3 seems to be there"
+        case .notS3, .malformedAnswer: return "check --baseURL: no S3 seems to be there"
         case .unauthorized: return "check the access ID and key"
         case .forbidden where !isSigned:
             return "an unsigned request for a missing object is refused like this unless everyone may list the bucket: "

@@ -85,6 +85,7 @@ struct RetryStateMachineTests {
         let never: Set<ObjectStoreError.Code> = [.preconditionFailed, .cancelled, .noSpace, .fenced]
         let later: Set<ObjectStoreError.Code> = [
             .badRequest, .unauthorized, .forbidden, .notImplemented, .clockSkewed, .noSuchBucket, .redirected,
+            .notS3,
         ]
         func isRetried(hasSucceeded: Bool, isSigned: Bool) -> Bool {
             var machine = RetryStateMachine(policy: policy)

@@ -82,8 +82,8 @@ struct S3ClientReadTests {
     func absence() async throws {
         let answers: [(HTTPResponse, ObjectStoreError.Code?)] = [
             (.error(404, "NoSuchKey"), nil), (.error(404, "NoSuchBucket"), .noSuchBucket),
-            (.error(404, "NoSuchVersion"), .unexpectedStatus), (HTTPResponse(404), .malformedAnswer),
-            (HTTPResponse(404, ["content-type": "text/html"], text: "<html>Not Found</html>"), .malformedAnswer),
+            (.error(404, "NoSuchVersion"), .unexpectedStatus), (HTTPResponse(404), .notS3),
+            (HTTPResponse(404, ["content-type": "text/html"], text: "<html>Not Found</html>"), .notS3),
             (HTTPResponse(404, text: "<Error><Code>NoSuchKey</Code>"), .malformedAnswer),
         ]
         for (answer, code) in answers {
@@ -97,18 +97,18 @@ struct S3ClientReadTests {
         }
     }
 
-    @Test("a web page in place of an object, and a body of the wrong length, are malformed answers")
+    @Test("a web page in place of an object is not S3's, and a body of the wrong length is malformed")
     func malformed() async throws {
-        for answer in [
-            HTTPResponse(200, ["content-type": "text/html; charset=utf-8"], text: "<html>log in</html>"),
-            HTTPResponse(200, ["content-length": "5"], text: "body"),
-            HTTPResponse(200, ["content-length": "x"], text: "body"),
-        ] {
+        for (answer, code) in [
+            (HTTPResponse(200, ["content-type": "text/html; charset=utf-8"], text: "<html>log in</html>"), .notS3),
+            (HTTPResponse(200, ["content-length": "5"], text: "body"), .malformedAnswer),
+            (HTTPResponse(200, ["content-length": "x"], text: "body"), .malformedAnswer),
+        ] as [(HTTPResponse, ObjectStoreError.Code)] {
             let fixture = try S3ClientFixture { _ in answer }
             let error = try await S3ClientFixture.error { () throws(ObjectStoreError) in try await fixture.get("k") }
-            #expect(error.code == .malformedAnswer && !error.outcomeIsUnknown)
+            #expect(error.code == code && !error.outcomeIsUnknown)
             let write = try await S3ClientFixture.error { () throws(ObjectStoreError) in try await fixture.put("k") }
-            #expect(write.code == .malformedAnswer && write.outcomeIsUnknown)
+            #expect(write.code == code && write.outcomeIsUnknown)
         }
     }
 

@@ -88,7 +88,8 @@ struct DirectVolumeTests {
     static let codes: [(ObjectStoreError.Code, BlockStoreError.Code)] = [
         (.noSuchBucket, .io), (.unauthorized, .accessDenied), (.forbidden, .forbidden), (.clockSkewed, .io),
         (.preconditionFailed, .stale), (.redirected, .redirected), (.slowDown, .io), (.serverError, .io),
-        (.notImplemented, .io), (.badRequest, .io), (.unexpectedStatus, .io), (.malformedAnswer, .io), (.timedOut, .timedOut),
+        (.notImplemented, .io), (.badRequest, .io), (.unexpectedStatus, .io), (.malformedAnswer, .io), (.notS3, .io),
+        (.timedOut, .timedOut),
         (.connectFailed, .unreachable), (.hostUnknown, .unreachable), (.connectionLost, .io), (.outOfMemory, .outOfMemory),
         (.noSpace, .noSpace), (.io, .io), (.cancelled, .cancelled), (.fenced, .fenced),
     ]

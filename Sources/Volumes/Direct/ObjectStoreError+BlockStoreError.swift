@@ -29,7 +29,7 @@ extension BlockStoreError.Code {
         case .cancelled: self = .cancelled
         // A missing bucket is not a missing block: it must never turn into zeros. The message names it.
         case .noSuchBucket, .clockSkewed, .slowDown, .serverError, .notImplemented, .badRequest, .unexpectedStatus,
-            .malformedAnswer, .connectionLost, .io:
+            .notS3, .malformedAnswer, .connectionLost, .io:
             self = .io
         }
     }
