@@ -2,6 +2,7 @@
 // Copyright (c) the s3backer authors
 
 public import BlockStores
+internal import ObjectStores
 
 /// The sizes that the user gave.
 public struct ConfiguredSizes: Hashable, Sendable {
@@ -27,9 +28,14 @@ public struct ConfiguredSizes: Hashable, Sendable {
 ///     no object, and there are other blocks, or it is not known
 ///                       both                   those, and a warning
 ///                       not both               refused: a default could be wrong
-///     no object, and no other block, or not asked (--noAutoDetect)
+///     no object, and there are blocks with the other kind of names
+///                       both, and --force      those, and a warning
+///                       else                   refused: --blockHashPrefix is wrong
+///     no object, and no other block
 ///                       disk size              that, block size 4 KiB unless given
 ///                       none                   refused
+///     not asked (--noAutoDetect, and both sizes given)
+///                       both                   those; compared with block 0 before the first change
 public struct GeometryDecision: Hashable, Sendable {
     /// The block size of a fresh volume, when none is given.
     public static let blockSizeDefault = 4096
@@ -44,11 +50,12 @@ public struct GeometryDecision: Hashable, Sendable {
     /// Decides.
     ///
     /// - Parameters:
-    ///   - probe: What the bucket said; nil when it was not asked.
+    ///   - probe: What the bucket said; nil when it was not asked, which takes both sizes.
+    ///   - detectsSizes: False with `--noAutoDetect`; changes the notice only.
     ///   - isForced: Whether `--force` was given.
     /// - Throws: `.geometry`, with what to do.
     public static func decide(
-        probe: ProbeResult?, configured: ConfiguredSizes, isForced: Bool
+        probe: ProbeResult?, configured: ConfiguredSizes, detectsSizes: Bool, isForced: Bool
     ) throws(VolumeError) -> GeometryDecision {
         switch probe {
         case .found(let geometry): return try reconcile(geometry, configured, isForced: isForced)
@@ -62,12 +69,36 @@ public struct GeometryDecision: Hashable, Sendable {
             return try bothGiven(
                 configured,
                 because: "the volume's first block has no object, and whether others exist is not known (\(reason))")
+        case .absent(.otherNames(let key, let areHashed)):
+            let problem = otherNames(key, areHashed: areHashed)
+            guard isForced, configured.blockSize != nil, configured.diskSize != nil else {
+                throw VolumeError(.geometry, "cannot open the volume: \(problem); \(cureOfOtherNames(areHashed: areHashed))")
+            }
+            return try bothGiven(configured, because: "\(problem), so they are not seen")
         case .absent(.none):
             return try fresh(
-                configured, detection: "failed", unknown: "no block of it has an object yet; to make it, give --size")
+                configured, detection: detectsSizes ? "failed" : "disabled",
+                unknown: "no block of it has an object yet; to make it, give --size")
         case nil:
+            // Reads of a block size that was guessed wrong give zeros where there is data.
+            guard configured.blockSize != nil else {
+                throw VolumeError(
+                    .geometry, "cannot open the volume: its block size is not known and not asked for; give --blockSize")
+            }
             return try fresh(configured, detection: "disabled", unknown: "its size is not known and not asked for; give --size")
         }
+    }
+
+    /// What is wrong when a block has the name `key`, in the user's words.
+    static func otherNames(_ key: ObjectKey, areHashed: Bool) -> String {
+        areHashed
+            ? "its blocks have a hash in their names (\"\(key)\"), and --blockHashPrefix was not given"
+            : "its blocks have no hash in their names (\"\(key)\"), and --blockHashPrefix was given"
+    }
+
+    /// What to do then.
+    static func cureOfOtherNames(areHashed: Bool) -> String {
+        (areHashed ? "use" : "leave out") + " --blockHashPrefix, or give a new volume a --prefix of its own"
     }
 
     private static func reconcile(

@@ -50,14 +50,17 @@ public final class Volume: Sendable {
 
     /// Finds out a volume's sizes.
     ///
+    /// Without detection and with both sizes nothing is asked; a single one is never completed by a guess.
+    ///
     /// - Throws: `.geometry` when they are not known or not possible; `.store`. Nothing has been changed then.
     public static func detect(
         over objects: any ObjectStore, _ options: VolumeOptions
     ) async throws(VolumeError) -> (probe: ProbeResult?, decision: GeometryDecision) {
+        let asks = options.detectsSizes || options.sizes.blockSize == nil || options.sizes.diskSize == nil
         let probe =
-            options.detectsSizes
-            ? try await VolumeProbe(of: objects, keys: options.keys, isAnonymous: options.isAnonymous).run() : nil
-        let decision = try GeometryDecision.decide(probe: probe, configured: options.sizes, isForced: options.isForced)
+            asks ? try await VolumeProbe(of: objects, keys: options.keys, isAnonymous: options.isAnonymous).run() : nil
+        let decision = try GeometryDecision.decide(
+            probe: probe, configured: options.sizes, detectsSizes: options.detectsSizes, isForced: options.isForced)
         return (probe, decision)
     }
 
@@ -87,7 +90,9 @@ public final class Volume: Sendable {
         }
         let blocks = DirectVolume(
             over: objects, keys: options.keys, geometry: decision.geometry,
-            isFirstBlockPresent: probe?.isFirstBlockPresent ?? false, fence: fence, limits: options.limits,
+            isFirstBlockPresent: probe?.isFirstBlockPresent ?? false, checksSizes: probe == nil && !options.isForced,
+            fence: fence,
+            limits: options.limits,
             timeline: timeline, logger: logger)
         return Volume(
             blocks: blocks, decision: decision, hold: fence == nil ? nil : hold, timeline: timeline, logger: logger)

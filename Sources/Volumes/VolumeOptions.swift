@@ -9,7 +9,7 @@ public struct VolumeOptions: Sendable {
     public var keys: BlockKeyScheme
     /// The sizes that the user gave.
     public var sizes: ConfiguredSizes
-    /// Whether block 0 is asked for the sizes; false is `--noAutoDetect`.
+    /// Whether block 0 is asked for the sizes at the start; false is `--noAutoDetect`, and holds if both sizes are given.
     public var detectsSizes: Bool
     /// Whether the volume is only read: its token is looked at, and not taken.
     public var isReadOnly: Bool

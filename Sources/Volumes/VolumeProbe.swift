@@ -13,6 +13,9 @@ public enum ProbeResult: Hashable, Sendable {
         case none
         /// This one, for example: the C program wrote the volume, and its first block is zeros.
         case example(ObjectKey)
+        /// None, but this one, for example, has the name of a block of the other kind, with a hash or without: the volume exists,
+        /// and `--blockHashPrefix` was given wrongly or left out.
+        case otherNames(ObjectKey, areHashed: Bool)
         /// It could not be told; the text says why.
         case unknown(String)
     }
@@ -36,7 +39,8 @@ public enum ProbeResult: Hashable, Sendable {
 /// Finds out a volume's sizes from the object of block 0.
 ///
 /// One HEAD tells. Where there is no object, a GET of one byte confirms it, since only its answer has a body, which tells a
-/// missing object from a missing bucket; then a listing tells a fresh volume from one whose first block is zeros.
+/// missing object from a missing bucket; then a listing tells a fresh volume from one whose first block is zeros, and from one
+/// whose blocks have the other kind of names. Where listing is refused, block 0 is looked for under its other name.
 ///
 /// - Source: Docs/Formats/Direct.md "Sizes".
 public struct VolumeProbe: Sendable {
@@ -64,10 +68,14 @@ public struct VolumeProbe: Sendable {
             case .present(let attributes): return Self.judge(attributes.metadata)
             case .absent: break
             }
+            let others = await otherBlocks()
+            if case .unknown = others, case .present = try await store.head(keys.other.key(of: BlockObject.first), .foreground) {
+                return .absent(.otherNames(keys.other.key(of: BlockObject.first), areHashed: keys.other.isHashed))
+            }
+            return .absent(others)
         } catch {
             throw explained(error, key)
         }
-        return .absent(await otherBlocks())
     }
 
     /// What `metadata` of block 0 says.
@@ -127,15 +135,21 @@ public struct VolumeProbe: Sendable {
     }
 
     /// Whether any other block exists.
+    ///
+    /// A block of the other kind decides nothing before the list ends: beside blocks of the volume's own it is somebody else's.
     private func otherBlocks() async -> ProbeResult.OtherBlocks {
         var after: ObjectKey? = keys.keyBeforeAllBlocks
+        var other: ObjectKey?
+        func otherNames(_ key: ObjectKey) -> ProbeResult.OtherBlocks { .otherNames(key, areHashed: keys.other.isHashed) }
         do {
             for _ in 0..<Self.listPagesMax {
                 let page = try await store.list(prefix: keys.prefix, after: after, limit: 1000, .foreground)
                 if let entry = page.entries.first(where: { keys.block(named: $0.key) != nil }) { return .example(entry.key) }
-                guard let next = page.next else { return .none }
+                other = other ?? page.entries.first { keys.other.block(named: $0.key) != nil }?.key
+                guard let next = page.next else { return other.map(otherNames) ?? .none }
                 after = next
             }
+            if let other { return otherNames(other) }
             return .unknown("the bucket holds too many other objects under the same prefix")
         } catch {
             return .unknown(error.message)

@@ -61,7 +61,8 @@ struct Fixture: Sendable {
                 keys.key(of: 0), zeros, ObjectMetadata(user: ["s3backer-blocksize": "4096"]), .none, .foreground)
         }
         volume = DirectVolume(
-            over: store, keys: keys, geometry: geometry, isFirstBlockPresent: !isFresh, fence: fence?(object, timeline),
+            over: store, keys: keys, geometry: geometry, isFirstBlockPresent: !isFresh, checksSizes: false,
+            fence: fence?(object, timeline),
             limits: SettlementLimits(
                 window: window, retainedBytesMax: retainedBytesMax, watchedBlocksMax: watchedBlocksMax),
             timeline: timeline, logger: quiet)

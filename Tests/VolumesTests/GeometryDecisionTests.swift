@@ -23,6 +23,8 @@ struct GeometryDecisionTests {
 
     static let found = BlockGeometry(blockSize: 4096, blockCount: 512).map { ProbeResult.found($0) }
     static let others = ProbeResult.absent(.example(ObjectKey("vm/00000007")))
+    static let plain = ProbeResult.absent(.otherNames(ObjectKey("vm/00000007"), areHashed: false))
+    static let hashed = ProbeResult.absent(.otherNames(ObjectKey("vm/d211cad9-00000001"), areHashed: true))
     static let rows = [
         Row(probe: found, outcome: (4096, 512), text: "auto-detected block size 4k and total size 2m"),
         Row(
@@ -68,6 +70,17 @@ struct GeometryDecisionTests {
             text: "cannot detect the volume's sizes: the volume's first block has no object, and whether others exist is not "
                 + "known (403); please specify both --blockSize and --size, as the volume was made"),
         Row(
+            probe: plain, blockSize: 4096, diskSize: 1 << 20, outcome: nil,
+            text: "cannot open the volume: its blocks have no hash in their names (\"vm/00000007\"), and --blockHashPrefix was "
+                + "given; leave out --blockHashPrefix, or give a new volume a --prefix of its own"),
+        Row(
+            probe: hashed, diskSize: 1 << 20, isForced: true, outcome: nil,
+            text: "cannot open the volume: its blocks have a hash in their names (\"vm/d211cad9-00000001\"), and "
+                + "--blockHashPrefix was not given; use --blockHashPrefix, or give a new volume a --prefix of its own"),
+        Row(
+            probe: hashed, blockSize: 4096, diskSize: 1 << 20, isForced: true, outcome: (4096, 256),
+            text: "auto-detection failed; using configured block size 4k and total size 1m", warningCount: 1),
+        Row(
             probe: .absent(.none), outcome: nil,
             text: "cannot open the volume: no block of it has an object yet; to make it, give --size"),
         Row(
@@ -76,18 +89,23 @@ struct GeometryDecisionTests {
         Row(
             probe: .absent(.none), blockSize: 4096, diskSize: 1 << 20, outcome: (4096, 256),
             text: "auto-detection failed; using configured block size 4k and total size 1m"),
-        Row(probe: nil, outcome: nil, text: "cannot open the volume: its size is not known and not asked for; give --size"),
         Row(
-            probe: nil, diskSize: 1 << 20, outcome: (4096, 256),
-            text: "auto-detection disabled; using default block size 4k and total size 1m"),
+            probe: nil, blockSize: 4096, outcome: nil,
+            text: "cannot open the volume: its size is not known and not asked for; give --size"),
         Row(
-            probe: nil, diskSize: 1 << 44, outcome: nil,
+            probe: nil, diskSize: 1 << 20, outcome: nil,
+            text: "cannot open the volume: its block size is not known and not asked for; give --blockSize"),
+        Row(
+            probe: nil, blockSize: 4096, diskSize: 1 << 20, outcome: (4096, 256),
+            text: "auto-detection disabled; using configured block size 4k and total size 1m"),
+        Row(
+            probe: nil, blockSize: 4096, diskSize: 1 << 44, outcome: nil,
             text: "cannot use size 16t: it means 2^32 blocks or more; decrease --size or increase --blockSize"),
         Row(
             probe: nil, blockSize: 5000, diskSize: 5000, outcome: nil,
             text: "cannot use block size 5000: it is not a power of two; change --blockSize"),
         Row(
-            probe: nil, diskSize: 0, outcome: nil,
+            probe: nil, blockSize: 4096, diskSize: 0, outcome: nil,
             text: "cannot use size 0: it is not a multiple of the block size 4k; change --size or --blockSize"),
     ]
 
@@ -95,7 +113,8 @@ struct GeometryDecisionTests {
     func decide(row: Row) throws {
         let configured = ConfiguredSizes(blockSize: row.blockSize, diskSize: row.diskSize)
         do {
-            let decision = try GeometryDecision.decide(probe: row.probe, configured: configured, isForced: row.isForced)
+            let decision = try GeometryDecision.decide(
+                probe: row.probe, configured: configured, detectsSizes: row.probe != nil, isForced: row.isForced)
             let (blockSize, blockCount) = try required(row.outcome)
             #expect(decision.geometry == BlockGeometry(blockSize: blockSize, blockCount: blockCount))
             #expect(decision.notice == row.text)

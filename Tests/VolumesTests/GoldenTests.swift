@@ -89,7 +89,8 @@ struct GoldenTests {
     private func open(_ objects: MemoryObjectStore, isHashed: Bool) throws -> DirectVolume {
         DirectVolume(
             over: objects, keys: BlockKeyScheme(prefix: "", isHashed: isHashed),
-            geometry: try required(BlockGeometry(blockSize: 4096, blockCount: 512)), isFirstBlockPresent: false, fence: nil,
+            geometry: try required(BlockGeometry(blockSize: 4096, blockCount: 512)), isFirstBlockPresent: false,
+            checksSizes: false, fence: nil,
             limits: SettlementLimits(attemptTimeout: .seconds(30)), timeline: ManualTimeline(), logger: quiet)
     }
 }

@@ -25,6 +25,9 @@ public struct BlockKeyScheme: Hashable, Sendable {
         self.isHashed = isHashed
     }
 
+    /// The scheme of a volume under the same prefix with the other kind of names.
+    var other: BlockKeyScheme { BlockKeyScheme(prefix: prefix, isHashed: !isHashed) }
+
     /// The name of the object that holds `block`.
     public func key(of block: BlockNumber) -> ObjectKey {
         guard isHashed else { return ObjectKey(prefix + block.description) }

@@ -28,7 +28,9 @@ extension DirectVolume {
                 return try await settle(begun, context)
             case .mine:
                 let begun = try await placing { () async throws(BlockStoreError) in
-                    try await self.request(blocks, to: contents, .none, context)
+                    // Else this PUT would record the wrong sizes over the right ones.
+                    if self.checksSizes { _ = try await self.isFirstBlockPresent(context) }
+                    return try await self.request(blocks, to: contents, .none, context)
                 }
                 return try await settle(begun, context)
             }
@@ -60,19 +62,6 @@ extension DirectVolume {
                 throw BlockStoreError(.io, "\(error.message); it does not exist all the same", cause: error)
             }
             _ = try await self.settle(begun, context)
-        }
-    }
-
-    private func isFirstBlockPresent(_ context: IOContext) async throws(BlockStoreError) -> Bool {
-        let key = keys.key(of: BlockObject.first)
-        do throws(ObjectStoreError) {
-            switch try await store.head(key, context) {
-            case .present: return true
-            case .absent: return false
-            }
-        } catch {
-            fence?.noteFailure()
-            throw BlockStoreError(error, doing: "look for the volume's first block (object \"\(key)\")")
         }
     }
 

@@ -36,6 +36,7 @@ public final class DirectVolume: BlockStore {
     let keys: BlockKeyScheme
     let settlement: Settlement
     let firstBlock: FirstBlockGate
+    let checksSizes: Bool
     let fence: MountTokenGuard?
     let counters = DirectCounters()
     let timeline: any Timeline
@@ -45,15 +46,18 @@ public final class DirectVolume: BlockStore {
     ///
     /// - Parameters:
     ///   - isFirstBlockPresent: Whether block 0 is known to have an object. False only costs the first mutation a HEAD.
+    ///   - checksSizes: Whether the first change compares the sizes that block 0 records with these, and fails where they differ:
+    ///     for a volume that was opened without a look at it.
     ///   - fence: What stops mutations once the volume is not ours any more; nil where nobody else can have it.
     public init(
         over next: any ObjectStore, keys: BlockKeyScheme, geometry: BlockGeometry, isFirstBlockPresent: Bool,
-        fence: MountTokenGuard?, limits: SettlementLimits, timeline: any Timeline, logger: Logger
+        checksSizes: Bool, fence: MountTokenGuard?, limits: SettlementLimits, timeline: any Timeline, logger: Logger
     ) {
         self.store = next
         self.keys = keys
         self.geometry = geometry
         self.firstBlock = FirstBlockGate(isPresent: isFirstBlockPresent)
+        self.checksSizes = checksSizes
         self.fence = fence
         self.settlement = Settlement(limits: limits, timeline: timeline)
         self.timeline = timeline
