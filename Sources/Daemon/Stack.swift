@@ -49,7 +49,7 @@ public struct Stack: Sendable {
     public let retrying: RetryingObjectStore?
 
     /// Puts the object layers over `store`.
-    static func objectLayers(
+    private static func objectLayers(
         over store: any ObjectStore, _ settings: StackSettings, isSigned: Bool, timeline: any Timeline,
         jitter: @escaping @Sendable () -> Double, logger: Logger
     ) -> (top: any ObjectStore, retrying: RetryingObjectStore?) {
@@ -60,6 +60,18 @@ public struct Stack: Sendable {
         let retrying = RetryingObjectStore(
             over: top, policy: policy, isSigned: isSigned, timeline: timeline, jitter: jitter, logger: logger)
         return (retrying, retrying)
+    }
+
+    /// The mount token of a volume that is not opened, over the object layers.
+    static func mountTokenHold(
+        over store: any ObjectStore, _ settings: StackSettings, _ options: VolumeOptions, timeline: any Timeline,
+        jitter: @escaping @Sendable () -> Double, logger: Logger
+    ) -> MountTokenHold {
+        let objects = objectLayers(
+            over: store, settings, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter, logger: logger)
+        let hold = MountTokenHold(over: objects.top, options, timeline: timeline, logger: logger)
+        objects.retrying?.askBeforeRepeats(hold.repeatPermit)
+        return hold
     }
 
     /// Opens a volume and puts all layers together.

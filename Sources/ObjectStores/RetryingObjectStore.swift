@@ -136,7 +136,9 @@ public final class RetryingObjectStore: ObjectStore {
                 case .retry(let pause):
                     mutation = key.map { key in
                         let wasUnanswered = mutation?.wasUnanswered ?? false || Self.isUnanswered(error)
-                        return RepeatedMutation(key: key, failedAt: timeline.now, wasUnanswered: wasUnanswered)
+                        return RepeatedMutation(
+                            key: key, failedAt: timeline.now, wasUnanswered: wasUnanswered,
+                            lastUnknownAt: error.outcomeIsUnknown ? timeline.now : mutation?.lastUnknownAt)
                     }
                     try await wait(pause, after: error, name, machine)
                 }

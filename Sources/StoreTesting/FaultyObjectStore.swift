@@ -51,8 +51,8 @@ public final class FaultyObjectStore: ObjectStore {
     /// How many timed-out mutations of `key` have arrived late and changed it, or done the same again.
     public func lateArrivalCount(of key: ObjectKey) -> Int { state.withLock { $0.arrivals[key] ?? 0 } }
 
-    /// How many timed-out mutations are still on their way.
-    public var lateCount: Int { state.withLock { $0.late.count } }
+    /// How many timed-out mutations of `key` are still on their way.
+    public func lateCount(of key: ObjectKey) -> Int { state.withLock { $0.late.count(of: key) } }
 
     /// Drops the mutations that are on their way: they never arrive.
     public func forgetLate() { state.withLock { _ = $0.late.takeAll() } }

@@ -31,8 +31,8 @@ struct LateMutation: Sendable {
 struct LateMutations: Sendable {
     private var onTheWay: [LateMutation] = []
 
-    /// How many there are.
-    var count: Int { onTheWay.count }
+    /// How many are on their way to `key`.
+    func count(of key: ObjectKey) -> Int { onTheWay.count { $0.kind.keys.contains(key) } }
 
     /// Adds one that was just sent.
     mutating func append(_ mutation: LateMutation) { onTheWay.append(mutation) }

@@ -17,6 +17,10 @@ internal import Synchronization
 ///
 /// This narrows the window in which two mounts write, and cannot close it: a request already sent is not called back.
 ///
+/// A token that is *gone* is as lost as one that is another's, and is not made again, not even with `If-None-Match: *`: whoever
+/// removed it may have mounted, written and unmounted since, and what this mount remembers of the volume (its zeros, the blocks it
+/// would mend) would then be put over newer data. It also is how `--reset-mounted-flag` says that this process counts as dead.
+///
 /// - Concurrency: safe from anywhere; the lock is not held over I/O.
 /// - Source: Docs/Formats/Direct.md "Mount token".
 public final class MountTokenGuard: Sendable {
@@ -65,8 +69,6 @@ public final class MountTokenGuard: Sendable {
     func permitRepeat(
         of mutation: RepeatedMutation, over store: any ObjectStore, _ context: IOContext
     ) async throws(ObjectStoreError) {
-        // The token itself is not guarded by itself: when it is given back, an attempt without an answer may have removed it.
-        guard mutation.key != object.key else { return }
         let beganAt = timeline.now
         let failedAt = mutation.wasUnanswered ? mutation.failedAt : nil
         switch state.withLock({ $0.machine.askToRepeat(failedAt: failedAt, now: beganAt) }) {

@@ -3,7 +3,8 @@
 
 public import DataPath
 public import Logging
-internal import ObjectStores
+public import ObjectStores
+internal import Synchronization
 
 /// Takes the mount token, gives it back, and takes it away from others.
 ///
@@ -14,18 +15,41 @@ internal import ObjectStores
 /// that wait can still both pass; then ``MountTokenGuard`` finds out within a minute.)
 ///
 /// - Source: Docs/Formats/Direct.md "Mount token".
-public struct MountTokenHold: Sendable {
-    private let object: MountTokenObject
+/// - Concurrency: safe from anywhere; the lock is not held over I/O.
+public final class MountTokenHold: Sendable {
+    /// What is still to be thought of when the token is given back.
+    struct Leaving {
+        /// Until when an unanswered request for the token may arrive; nil when each was answered.
+        var hazardEnds: Duration?
+        /// The token whose DELETE is under way; see ``permitRepeat(of:over:_:)``.
+        var deleting: MountToken?
+    }
+    let leaving = Mutex(Leaving())
+    let object: MountTokenObject
+    let timeline: any Timeline
+    let logger: Logger
+    /// How long after its end an unanswered attempt may still be carried out; see ``SettlementLimits/window``.
+    let window: Duration
     private let volume: String
-    private let timeline: any Timeline
-    private let logger: Logger
 
-    /// - Parameter volume: What messages call the volume: `bucket "b/vm1"`.
-    public init(of object: MountTokenObject, volume: String, timeline: any Timeline, logger: Logger) {
+    /// - Parameters:
+    ///   - volume: What messages call the volume: `bucket "b/vm1"`.
+    ///   - window: How long after its end an unanswered attempt may still be carried out.
+    init(of object: MountTokenObject, volume: String, window: Duration, timeline: any Timeline, logger: Logger) {
         self.object = object
         self.volume = volume
+        self.window = window
         self.timeline = timeline
         self.logger = logger
+    }
+
+    /// The token of the volume that `options` describe.
+    public convenience init(
+        over objects: any ObjectStore, _ options: VolumeOptions, timeline: any Timeline, logger: Logger
+    ) {
+        let object = MountTokenObject(in: objects, keys: options.keys, hostName: options.hostName, timeline: timeline)
+        self.init(
+            of: object, volume: options.description, window: options.limits.window, timeline: timeline, logger: logger)
     }
 
     /// Looks whether somebody has mounted the volume, and changes nothing; what a read-only mount does.
@@ -51,40 +75,6 @@ public struct MountTokenHold: Sendable {
             try await acquirePlainly(token)
         }
         logger.info("established new mount token \(token)")
-    }
-
-    /// Deletes the token if it is still ours.
-    ///
-    /// - Throws: `.store`.
-    public func release(_ token: MountToken) async throws(VolumeError) {
-        guard let record = try await read() else {
-            return logger.warning("mount token was already gone", metadata: ["ours": "\(token)"])
-        }
-        guard record.token == token else {
-            return logger.warning(
-                "leaving the mount token alone: it is not ours any more", metadata: ["found": "\(record.summary)"])
-        }
-        try await reset()
-        logger.info("cleared mount token \(token)")
-    }
-
-    /// Deletes the token if it is `token`; what an ``acquire(_:isForced:)`` that was broken off may have left behind.
-    ///
-    /// - Throws: `.store`.
-    public func withdraw(_ token: MountToken) async throws(VolumeError) {
-        guard try await read()?.token == token else { return }
-        try await reset()
-    }
-
-    /// Deletes the token, whoever holds it.
-    ///
-    /// - Throws: `.store`.
-    public func reset() async throws(VolumeError) {
-        do {
-            try await object.delete()
-        } catch {
-            throw VolumeError(.store, "cannot clear the mount token of \(volume): \(error.message)", cause: error)
-        }
     }
 
     // MARK: Steps
@@ -140,9 +130,10 @@ public struct MountTokenHold: Sendable {
     /// Writes the token, conditionally or not.
     private func put(_ token: MountToken, _ condition: PutCondition) async throws(VolumeError) -> Answer {
         do {
-            try await object.put(token, condition)
+            if try await !object.put(token, condition).isSettled { noteHazard() }
             return .made
         } catch {
+            if error.outcomeIsUnknown { noteHazard() }
             switch error.code {
             case .preconditionFailed where condition != .none:
                 return try await ownedAfterRefusal(token)
@@ -162,12 +153,30 @@ public struct MountTokenHold: Sendable {
         return .refused
     }
 
-    private func read() async throws(VolumeError) -> MountTokenRecord? {
+    /// Notes that a request for the token has just ended without an answer.
+    ///
+    /// - Returns: Until when it may arrive.
+    @discardableResult
+    func noteHazard() -> Duration {
+        let hazardEnds = timeline.now + window
+        leaving.withLock { $0.hazardEnds = hazardEnds }
+        return hazardEnds
+    }
+
+    /// Reads the token.
+    ///
+    /// - Throws: `.store`.
+    func read() async throws(VolumeError) -> MountTokenRecord? {
         do {
             return try await object.read(.foreground)
         } catch {
             throw VolumeError(.store, "cannot read the mount token of \(volume): \(error.message)", cause: error)
         }
+    }
+
+    /// The user's line for a token that could not be deleted.
+    func cannotClear(_ cause: ObjectStoreError) -> VolumeError {
+        VolumeError(.store, "cannot clear the mount token of \(volume): \(cause.message)", cause: cause)
     }
 
     private func conflict(_ record: MountTokenRecord) -> VolumeError {

@@ -79,11 +79,12 @@ public struct MountTokenObject: Sendable {
     /// Writes the object.
     ///
     /// - Throws: As ``ObjectStore/put(_:_:_:_:_:)``.
-    func put(_ token: MountToken, _ condition: PutCondition) async throws(ObjectStoreError) {
+    @discardableResult
+    func put(_ token: MountToken, _ condition: PutCondition) async throws(ObjectStoreError) -> Mutation {
         let metadata = ObjectMetadata(
             contentType: Self.contentType, user: [Self.headerName: token.headerValue])
         let body = Buffer(copying: Array("\(hostName)\n\(Self.timestamp(timeline.unixTime))\n".utf8))
-        _ = try await store.put(key, BufferSlice(body), metadata, condition, .foreground)
+        return try await store.put(key, BufferSlice(body), metadata, condition, .foreground)
     }
 
     /// Deletes the object, whoever holds it.

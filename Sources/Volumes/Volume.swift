@@ -27,10 +27,15 @@ public final class Volume: Sendable {
 
     /// What a `RetryingObjectStore` below must ask before it sends a change again; nil where nobody else can have the volume.
     public var repeatPermit: RepeatPermit? {
-        guard let fence = blocks.fence else { return nil }
-        // Weak: the store that keeps it is kept by the fence.
-        return { [weak fence] (mutation, store, context) async throws(ObjectStoreError) in
-            try await fence?.permitRepeat(of: mutation, over: store, context)
+        guard let fence = blocks.fence, let hold else { return nil }
+        // Weak: the store that keeps it is kept by both.
+        return { [weak fence, weak hold] (mutation, store, context) async throws(ObjectStoreError) in
+            // The token itself is not guarded by itself: when it is given back, it is meant to go.
+            if mutation.key == hold?.object.key {
+                try await hold?.permitRepeat(of: mutation, over: store, context)
+            } else {
+                try await fence?.permitRepeat(of: mutation, over: store, context)
+            }
         }
     }
 
@@ -77,15 +82,14 @@ public final class Volume: Sendable {
     ) async throws(VolumeError) -> Volume {
         let (probe, decision) = try await detect(over: objects, options)
         onDetected(decision)
-        let object = MountTokenObject(in: objects, keys: options.keys, hostName: options.hostName, timeline: timeline)
-        let hold = MountTokenHold(of: object, volume: options.description, timeline: timeline, logger: logger)
+        let hold = MountTokenHold(over: objects, options, timeline: timeline, logger: logger)
         var fence: MountTokenGuard?
         if options.usesMountToken {
             if options.isReadOnly {
                 try await hold.look(isForced: options.isForced)
             } else {
                 try await hold.acquire(token, isForced: options.isForced)
-                fence = MountTokenGuard(token: token, in: object, timeline: timeline, logger: logger)
+                fence = MountTokenGuard(token: token, in: hold.object, timeline: timeline, logger: logger)
             }
         }
         let blocks = DirectVolume(
@@ -96,27 +100,6 @@ public final class Volume: Sendable {
             timeline: timeline, logger: logger)
         return Volume(
             blocks: blocks, decision: decision, hold: fence == nil ? nil : hold, timeline: timeline, logger: logger)
-    }
-
-    /// Deletes the mount token of a volume if it is `token`: tidies up after an ``open(over:_:token:timeline:logger:onDetected:)``
-    /// that was cancelled, which cannot do so itself any more.
-    ///
-    /// - Throws: `.store`.
-    public static func withdrawMountToken(
-        _ token: MountToken, over objects: any ObjectStore, _ options: VolumeOptions, timeline: any Timeline, logger: Logger
-    ) async throws(VolumeError) {
-        let object = MountTokenObject(in: objects, keys: options.keys, hostName: options.hostName, timeline: timeline)
-        try await MountTokenHold(of: object, volume: options.description, timeline: timeline, logger: logger).withdraw(token)
-    }
-
-    /// Deletes the mount token of a volume, whoever holds it.
-    ///
-    /// - Throws: `.store`.
-    public static func resetMountToken(
-        over objects: any ObjectStore, _ options: VolumeOptions, timeline: any Timeline, logger: Logger
-    ) async throws(VolumeError) {
-        let object = MountTokenObject(in: objects, keys: options.keys, hostName: options.hostName, timeline: timeline)
-        try await MountTokenHold(of: object, volume: options.description, timeline: timeline, logger: logger).reset()
     }
 
     /// Looks after blocks that a late attempt may have changed, until the task is cancelled.

@@ -162,6 +162,7 @@ struct RetryingObjectStoreTests {
         #expect(scripted.requests == ["PUT k", "PUT k", "PUT k"])
         #expect(asked.withLock { $0.map(\.wasUnanswered) } == [false, false, true])
         #expect(asked.withLock { $0.map(\.failedAt) } == [.zero, .milliseconds(200), .milliseconds(600)])
+        #expect(asked.withLock { $0.map(\.lastUnknownAt) } == [nil, nil, nil])
         await #expect {
             _ = try await store.delete([key], .foreground)
         } throws: { error in
@@ -171,6 +172,8 @@ struct RetryingObjectStoreTests {
         #expect(scripted.requests.suffix(2) == ["DELETE", "HEAD look"])
         _ = try await store.head(key, .foreground)
         #expect(asked.withLock { $0.count } == 5)
+        // The DELETE: its first attempt may still be carried out, the failures after it are none that may.
+        #expect(asked.withLock { $0.suffix(2).map(\.lastUnknownAt) } == [.milliseconds(1400), .milliseconds(1400)])
     }
 
     @Test("cancelling ends a pause at once")

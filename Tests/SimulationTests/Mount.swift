@@ -72,6 +72,10 @@ struct Mount: Sendable {
                 }
             }
         }
+        // Later, it would remove or replace the token of the next mount.
+        guard world.faulty.lateCount(of: world.scenario.keys.mountTokenKey) == 0 else {
+            throw Violation("after the shutdown a request for the mount token is still on its way")
+        }
         world.count("shutdowns")
         world.book.withLock { book in
             for block in book.arrivalsFlushed.indices { book.arrivalsFlushed[block] = world.arrivals(block) }

@@ -26,6 +26,9 @@ import Testing
     @Test("a write that failed before a shutdown does not undo what the next mount writes", arguments: [UInt64(2220)])
     func failedBeforeShutDown(seed: UInt64) { live(seed) }
 
+    @Test("a shutdown leaves no request for the mount token on its way", arguments: [UInt64(614), 1372, 1386])
+    func tokenRequestsAreOver(seed: UInt64) { live(seed) }
+
     @Test("a seed does the same again")
     func isDeterministic() throws {
         for seed in UInt64(0)..<10 {

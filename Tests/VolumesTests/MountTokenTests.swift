@@ -22,7 +22,7 @@ struct MountTokenTests {
         MountTokenObject(in: store, keys: keys, hostName: "vm", timeline: timeline)
     }
     private var hold: MountTokenHold {
-        MountTokenHold(of: object, volume: "bucket \"b/vm\"", timeline: timeline, logger: quiet)
+        MountTokenHold(of: object, volume: "bucket \"b/vm\"", window: window, timeline: timeline, logger: quiet)
     }
 
     @Test("the object is the one of the C program: name, type, header, body")

@@ -176,7 +176,7 @@ struct VolumeTests {
     @Test("resetting the mount token deletes it, whoever holds it")
     func reset() async throws {
         _ = try await open(options())
-        try await Volume.resetMountToken(over: store, options(), timeline: timeline, logger: quiet)
+        try await MountTokenHold(over: store, options(), timeline: timeline, logger: quiet).reset()
         #expect(store.objects.keys == [])
         _ = try await open(options())
     }

@@ -105,13 +105,12 @@ struct Mount {
     ///
     /// - Returns: Whether the token is certainly not there any more.
     private func withdraw(_ token: MountToken, from store: Store, _ process: ServingProcess) -> Bool {
-        let objects = Stack.objectLayers(
-            over: store.objects, store.stackSettings, isSigned: !store.volumeOptions.isAnonymous,
-            timeline: process.timeline, jitter: { Double.random(in: 0..<1) }, logger: process.logger)
+        let hold = Stack.mountTokenHold(
+            over: store.objects, store.stackSettings, store.volumeOptions, timeline: process.timeline,
+            jitter: { Double.random(in: 0..<1) }, logger: process.logger)
         return runBlocking(on: process.ioPool, stopping: process.stopping) { () async -> Bool in
             do throws(VolumeError) {
-                try await Volume.withdrawMountToken(
-                    token, over: objects.top, store.volumeOptions, timeline: process.timeline, logger: process.logger)
+                try await hold.withdraw(token)
                 return true
             } catch {
                 process.logger.info("cannot take the mount token back", metadata: ["cause": "\(error.message)"])

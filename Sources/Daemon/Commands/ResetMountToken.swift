@@ -22,14 +22,13 @@ struct ResetMountToken {
         process.logConfiguration(settings)
         let store = try Store.open(
             settings, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
-        let objects = Stack.objectLayers(
-            over: store.objects, store.stackSettings, isSigned: !store.volumeOptions.isAnonymous,
-            timeline: process.timeline, jitter: { Double.random(in: 0..<1) }, logger: process.logger)
+        let hold = Stack.mountTokenHold(
+            over: store.objects, store.stackSettings, store.volumeOptions, timeline: process.timeline,
+            jitter: { Double.random(in: 0..<1) }, logger: process.logger)
         if !settings.process.isQuiet { Console.say("resetting mount token for \(settings.volumeDescription)") }
         let failure = runBlocking(on: process.ioPool, stopping: process.stopping) { () async -> VolumeError? in
             do throws(VolumeError) {
-                try await Volume.resetMountToken(
-                    over: objects.top, store.volumeOptions, timeline: process.timeline, logger: process.logger)
+                try await hold.reset()
                 return nil
             } catch {
                 return error
