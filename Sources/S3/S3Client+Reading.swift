@@ -19,7 +19,6 @@ extension S3Client {
         }
         if let ifMatch { request.add("if-match", ifMatch.quoted) }
         if let ifNoneMatch { request.add("if-none-match", ifNoneMatch.quoted) }
-        if let encodings = settings.acceptEncoding { request.add("accept-encoding", encodings) }
         let response = try await send(request, for: operation)
         switch response.status {
         case 200: return .object(try whole(response, cutTo: range, operation))

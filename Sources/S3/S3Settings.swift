@@ -15,8 +15,6 @@ public struct S3Settings: Sendable {
     public var storageClass: String?
     /// How the server encrypts new objects; nil leaves it to the bucket.
     public var serverSideEncryption: ServerSideEncryption?
-    /// The Accept-Encoding of a GET: what the reader can decode; nil sends none, and the store's bytes come as they are.
-    public var acceptEncoding: String?
     /// The largest object that is read, in bytes; protects against a server that never stops.
     public var objectSizeMax: Int
 

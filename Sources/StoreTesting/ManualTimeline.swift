@@ -38,9 +38,6 @@ public final class ManualTimeline: Timeline {
     /// The earliest deadline somebody sleeps for; nil when nobody does.
     public var nextDeadline: Duration? { state.withLock { $0.sleepers.values.map(\.deadline).min() } }
 
-    /// How many tasks sleep.
-    public var sleeperCount: Int { state.withLock { $0.sleepers.count } }
-
     /// Moves the clock and wakes everybody whose deadline has come.
     public func advance(by duration: Duration) {
         let due = state.withLock { state in

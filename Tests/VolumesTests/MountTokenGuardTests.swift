@@ -11,7 +11,6 @@ import Testing
 
 @Suite("The guard of the mount token")
 struct MountTokenGuardTests {
-    static let tokenKey = "vm/s3backer-mounted"
     static let look = "GET vm/s3backer-mounted"
     private let ours = MountToken(rawValue: 7)
 

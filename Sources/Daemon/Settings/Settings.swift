@@ -69,9 +69,6 @@ struct LayoutSettings: Equatable, Sendable {
 
 /// How large the disk is, as far as the user says so.
 struct GeometrySettings: Equatable, Sendable {
-    /// The bytes of a block when neither user nor store say otherwise.
-    static let blockSizeDefault = 4096
-
     /// The bytes of the disk; nil asks the store.
     let sizeBytes: UInt64?
     /// The bytes of a block, a power of two below 2^32; nil asks the store.

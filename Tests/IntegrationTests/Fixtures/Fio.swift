@@ -42,8 +42,4 @@ struct Fio {
 struct FioNumbers: Decodable {
     /// How many operations ended.
     let total_ios: Int
-    /// Bytes.
-    let io_bytes: Int
-    /// Milliseconds.
-    let runtime: Int
 }
