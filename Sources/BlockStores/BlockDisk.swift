@@ -13,7 +13,9 @@ public import DataPath
 ///
 /// - Concurrency: as ``Disk``. Holds no state of its own.
 public struct BlockDisk: Disk {
+    /// The blocks.
     let next: any PartialBlockStore
+    /// How many parts of one request are under way at once.
     let fanOutMax: Int
 
     /// Whether every mutation fails with `.readOnly`.
@@ -138,6 +140,7 @@ public struct BlockDisk: Disk {
         }
     }
 
+    /// The run of an answer that `count` bytes of a block make.
     static func run(_ contents: BlockContents, count: Int) -> DiskBytes.Run {
         switch contents {
         case .zero: .zeros(count: count)

@@ -14,13 +14,16 @@ import Glibc
 public final class Buffer: @unchecked Sendable {
     // Proof for @unchecked: the bytes and `count` are written only through the one BufferWriter that made this buffer, which
     // is non-copyable and consumed by freeze(); no second owner exists before that. The other members are constants.
+    /// Where the memory starts.
     let base: UnsafeMutableRawPointer
+    /// How many bytes the memory has; at least ``count``.
     let capacity: Int
     private let pool: BufferPool?
 
     /// The number of bytes, fixed at publication.
     public private(set) var count: Int
 
+    /// Owns `capacity` bytes at `base` from now on; they go back to `pool`, or are freed when there is none.
     init(base: UnsafeMutableRawPointer, capacity: Int, pool: BufferPool?) {
         self.base = base
         self.capacity = capacity

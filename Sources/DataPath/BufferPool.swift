@@ -61,6 +61,7 @@ public final class BufferPool: Sendable {
     /// The idle bytes held at present.
     public var retainedBytes: Int { idle.withLock { $0.bytes } }
 
+    /// Takes back memory that nobody refers to any more: keeps it, or frees it when enough is kept.
     func giveBack(_ base: UnsafeMutableRawPointer, capacity: Int) {
         let pointer = Pointer(base: base)
         let isKept = idle.withLock { idle in

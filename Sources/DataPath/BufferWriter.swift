@@ -11,6 +11,7 @@ public struct BufferWriter: ~Copyable, Sendable {
     /// The number of bytes that may be written.
     public let capacity: Int
 
+    /// Writes into `buffer`, which nobody else has yet; at most `capacity` bytes, which may be fewer than it has room for.
     init(buffer: Buffer, capacity: Int) {
         self.buffer = buffer
         self.capacity = capacity

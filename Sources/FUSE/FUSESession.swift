@@ -67,7 +67,8 @@ public final class FUSESession: Sendable {
     ///
     /// - Parameters:
     ///   - disk: What the file shows. It is flushed, never closed.
-    ///   - executor: Where requests go on after their first suspension. Blocking file I/O is allowed there, so it needs threads of its own.
+    ///   - executor: Where requests go on after their first suspension. Blocking file I/O is allowed there, so it needs threads
+    ///     of its own.
     ///   - pool: Where write data is copied to.
     public init(
         settings: FUSESettings, disk: any Disk, statistics: any StatisticsText, executor: any TaskExecutor,
@@ -81,7 +82,8 @@ public final class FUSESession: Sendable {
         self.logger = logger
     }
 
-    /// Mounts; starts no thread, so the process may still fork. The kernel holds back whoever uses the mount until ``serve(onReady:)`` runs.
+    /// Mounts; starts no thread, so the process may still fork. The kernel holds back whoever uses the mount until
+    /// ``serve(onReady:)`` runs.
     ///
     /// - Throws: `.badOption`; `.unavailable` without /dev/fuse, or when others may not be let in; `.badMountPoint`;
     ///   `.refused` by the kernel or fusermount3; `.stopped` when ``requestStop()`` was first. Then nothing is mounted.

@@ -49,7 +49,8 @@ final class Monitor<State: Sendable>: @unchecked Sendable {
     /// Blocks the thread until `body` returns something.
     ///
     /// - Parameters:
-    ///   - deadline: Tells, for the state at hand, when to look again although nothing changed, on CLOCK_MONOTONIC; nil for never.
+    ///   - deadline: Tells, for the state at hand, when to look again although nothing changed, on CLOCK_MONOTONIC; nil for
+    ///     never.
     ///   - body: Called at once, after each change and at each deadline; must not block.
     func wait<Result>(lookingAgainAt deadline: (State) -> Duration?, _ body: (inout State) -> Result?) -> Result {
         pthread_mutex_lock(mutex)

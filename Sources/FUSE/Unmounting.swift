@@ -57,7 +57,8 @@ enum Unmounting {
                 if write(descriptor, "1", 1) == 1 { return true }
             }
         }
-        // The control file system is not mounted everywhere. A forced unmount aborts too, even where it then finds the mount busy.
+        // The control file system is not mounted everywhere. A forced unmount aborts too, even where it then finds the mount
+        // busy.
         let status = umount2(mountPoint, Int32(MNT_FORCE) | Int32(UMOUNT_NOFOLLOW))
         return status == 0 || errno == EBUSY
     }

@@ -22,8 +22,8 @@ enum DirectoryStep: Hashable, Sendable {
 
 /// Mutations: everything that changes the disk.
 ///
-/// Each holds the lock of its key from beginning to end, so that a condition, the metadata and the body belong together also when two
-/// processes share the directory, and nobody sweeps away the temporary file of somebody alive.
+/// Each holds the lock of its key from beginning to end, so that a condition, the metadata and the body belong together also when
+/// two processes share the directory, and nobody sweeps away the temporary file of somebody alive.
 extension DirectoryObjectStore {
     /// An errno of our own: the condition of a put does not hold.
     private static let conditionFailed: Int32 = -1

@@ -51,8 +51,8 @@ public final class DirectoryObjectStore: ObjectStore {
     ///   - directory: Its path; later changes of the working directory do not matter.
     ///   - pool: Lends the memory that objects are read into.
     ///   - isReadOnly: Nothing in the directory is touched, and mutations are refused.
-    ///   - undescribed: What is taken for granted of an object without a metadata file. Bodies are the C program's files, which say
-    ///     nothing of themselves; with the metadata of an ordinary block here, only block 0 and the token need a second file.
+    ///   - undescribed: What is taken for granted of an object without a metadata file. Bodies are the C program's files, which
+    ///     say nothing of themselves; with the metadata of an ordinary block here, only block 0 and the token need a second file.
     /// - Throws: `.noSuchBucket` when it does not exist; `.forbidden` without permission; `.noSpace`, `.io`.
     public convenience init(
         directory: String, pool: BufferPool, isReadOnly: Bool, undescribed: ObjectMetadata

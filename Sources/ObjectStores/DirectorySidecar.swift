@@ -5,9 +5,9 @@ internal import Cryptography
 
 /// The metadata file beside an object of a ``DirectoryObjectStore``: for each body that the object may have, its metadata.
 ///
-/// It is written, and durable, before the body that it describes takes its place, and it keeps the record of the body that is there
-/// until then. Whoever reads a body picks the record with its MD5: so body and metadata change together, although they are two
-/// files and power may fail between the two.
+/// It is written, and durable, before the body that it describes takes its place, and it keeps the record of the body that is
+/// there until then. Whoever reads a body picks the record with its MD5: so body and metadata change together, although they are
+/// two files and power may fail between the two.
 ///
 /// Text, UTF-8, lines end in LF; a value is percent-encoded except for bytes 0x21 ... 0x7e other than `%`:
 /// ```

@@ -25,8 +25,8 @@ public struct RepeatedMutation: Hashable, Sendable {
 
 /// Decides whether a mutation may be sent again, minutes perhaps after it was asked for.
 ///
-/// It gets the store that the attempt would go to, for one request of its own, which is not retried: its failure takes the place of
-/// the attempt's. It may wait; that is no part of the pauses of the ``RetryPolicy``.
+/// It gets the store that the attempt would go to, for one request of its own, which is not retried: its failure takes the place
+/// of the attempt's. It may wait; that is no part of the pauses of the ``RetryPolicy``.
 ///
 /// - Throws: `.fenced` when it may not; any other failure counts as that of an attempt.
 public typealias RepeatPermit =

@@ -5,8 +5,8 @@
 public struct RequestLimits: Hashable, Sendable {
     /// The most requests in flight; where the adaptive limit begins, and how far it grows back.
     public let requestsMax: Int
-    /// How many of these lanes the background never takes (of a lower limit: the same share, at least one); 0 where the foreground
-    /// need not be preferred.
+    /// How many of these lanes the background never takes (of a lower limit: the same share, at least one); 0 where the
+    /// foreground need not be preferred.
     public let foregroundReserve: Int
 
     /// Makes limits; `requestsMax` is at least 1, and at least one lane is left for the background.

@@ -75,8 +75,8 @@ struct RetryStateMachine {
 
     /// Whether another attempt may help.
     ///
-    /// Wrong credentials, a wrong bucket, region or server, a refused function or a skewed clock do not mend themselves: the user must know
-    /// at once. But after a first success they are known to be right, and the answer is one of the sporadic ones that
+    /// Wrong credentials, a wrong bucket, region or server, a refused function or a skewed clock do not mend themselves: the user
+    /// must know at once. But after a first success they are known to be right, and the answer is one of the sporadic ones that
     /// providers give; a file system must survive those.
     private static func isRetried(_ code: ObjectStoreError.Code, _ circumstances: Circumstances) -> Bool {
         switch code {

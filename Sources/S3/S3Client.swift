@@ -9,14 +9,17 @@ internal import Synchronization
 
 /// The objects of one bucket of an S3 service.
 ///
-/// Each verb is one request (a batch delete: one for every 1000 keys, or one for each where the store has no batches; see ``head(_:_:)`` and ``list(prefix:after:limit:_:)``
-/// for the two others), described as an ``S3Request``, signed on the caller's executor and handed to the transport. Nothing is
-/// retried here; what an answer means is decided by ``S3Error``.
+/// Each verb is one request (a batch delete: one for every 1000 keys, or one for each where the store has no batches; see
+/// ``head(_:_:)`` and ``list(prefix:after:limit:_:)`` for the two others), described as an ``S3Request``, signed on the caller's
+/// executor and handed to the transport. Nothing is retried here; what an answer means is decided by ``S3Error``.
 ///
 /// - Concurrency: safe from anywhere; as many requests run at once as there are callers.
 public final class S3Client: ObjectStore {
+    /// Where the bucket is, and what goes along with each request.
     let settings: S3Settings
+    /// Lends the memory of bodies.
     let pool: BufferPool
+    /// Where it is told that the store lacks a function.
     let logger: Logger
     private let transport: any HTTPTransport
     private let timeline: any Timeline

@@ -15,8 +15,11 @@ enum S3DeleteDocument {
 
     /// A key that was not deleted.
     struct Failure: Hashable {
+        /// Its name, as the server wrote it.
         var key = ""
+        /// S3's own word for the cause, such as `AccessDenied`.
         var code = ""
+        /// The server's sentence about it.
         var message = ""
     }
 

@@ -79,7 +79,8 @@ struct S3Error {
         }
     }
 
-    /// Whether the body begins as S3's document does; without ``document`` its end is missing, and the server may be S3 all the same.
+    /// Whether the body begins as S3's document does; without ``document`` its end is missing, and the server may be S3 all the
+    /// same.
     private var isCutOff: Bool {
         response.body.withBytes { String(decoding: $0.prefix(200), as: UTF8.self).contains("<Error") }
     }

@@ -8,9 +8,10 @@ internal import Synchronization
 /// Every suspension of the stack hands in a job; among the jobs that are ready, the seed picks the next one. When none is ready,
 /// the clock jumps to the next deadline. So a run of minutes takes milliseconds, and a seed that fails fails again.
 ///
-/// What must hold for that: tasks are children of the one given to ``run(on:stepsMax:_:)`` (`async let`, task groups: they inherit
-/// the executor; a bare `Task {}` does not), time comes from the ``ManualTimeline``, and no thread of its own hands in results.
-/// Order taken from a `Dictionary` or `Set` differs from process to process (`SWIFT_DETERMINISTIC_HASHING=1` stops that).
+/// What must hold for that: tasks are children of the one given to ``run(on:stepsMax:_:)`` (`async let`, task groups: they
+/// inherit the executor; a bare `Task {}` does not), time comes from the ``ManualTimeline``, and no thread of its own hands in
+/// results. Order taken from a `Dictionary` or `Set` differs from process to process (`SWIFT_DETERMINISTIC_HASHING=1` stops
+/// that).
 public final class SimulationExecutor: TaskExecutor {
     private struct State {
         var ready: [UnownedJob] = []

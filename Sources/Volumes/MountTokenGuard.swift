@@ -18,8 +18,8 @@ internal import Synchronization
 /// This narrows the window in which two mounts write, and cannot close it: a request already sent is not called back.
 ///
 /// A token that is *gone* is as lost as one that is another's, and is not made again, not even with `If-None-Match: *`: whoever
-/// removed it may have mounted, written and unmounted since, and what this mount remembers of the volume (its zeros, the blocks it
-/// would mend) would then be put over newer data. It also is how `--reset-mounted-flag` says that this process counts as dead.
+/// removed it may have mounted, written and unmounted since, and what this mount remembers of the volume (its zeros, the blocks
+/// it would mend) would then be put over newer data. It also is how `--reset-mounted-flag` says that this process counts as dead.
 ///
 /// - Concurrency: safe from anywhere; the lock is not held over I/O.
 /// - Source: Docs/Formats/Direct.md "Mount token".
@@ -62,7 +62,8 @@ public final class MountTokenGuard: Sendable {
         }
     }
 
-    /// Asks for leave to send a change again: an outage may have ended for others first, and the volume have been taken over since.
+    /// Asks for leave to send a change again: an outage may have ended for others first, and the volume have been taken over
+    /// since.
     ///
     /// - Parameter store: Where the token is read, once and without retries, unless somebody has looked since the failure.
     /// - Throws: `.fenced` when the token is not ours any more; the failure of the look.

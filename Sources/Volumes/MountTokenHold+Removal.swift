@@ -8,13 +8,14 @@ internal import Synchronization
 
 /// How the token is deleted: with one attempt on its way at a time.
 ///
-/// A DELETE of which nobody knows whether it will still be carried out must not outlive the token that it means: it would remove the
-/// token of the next mount, and let a third one in beside it. So an attempt without an answer is not simply repeated:
+/// A DELETE of which nobody knows whether it will still be carried out must not outlive the token that it means: it would remove
+/// the token of the next mount, and let a third one in beside it. So an attempt without an answer is not simply repeated:
 ///
 ///     no answer --> look: gone --> done; that was it        still there --> wait out the window --> look --> try again
 ///
-/// While the token stands nobody else mounts, and once it is gone the only attempt on its way has arrived. A PUT without an answer
-/// is waited for before the first DELETE: it would bring the token back, and the next mount would be refused or lose its own.
+/// While the token stands nobody else mounts, and once it is gone the only attempt on its way has arrived. A PUT without an
+/// answer is waited for before the first DELETE: it would bring the token back, and the next mount would be refused or lose its
+/// own.
 extension MountTokenHold {
     /// Deletes the token if it is still ours; waits first until no earlier request of ours for it can arrive any more.
     ///
@@ -64,7 +65,8 @@ extension MountTokenHold {
 
     /// Waits, before a DELETE of the token is sent again, until no earlier attempt can arrive any more.
     ///
-    /// - Throws: `.fenced` when the token is gone, so that there is nothing left to delete; `.cancelled`; the failure of the look.
+    /// - Throws: `.fenced` when the token is gone, so that there is nothing left to delete; `.cancelled`; the failure of the
+    ///   look.
     func permitRepeat(
         of mutation: RepeatedMutation, over store: any ObjectStore, _ context: IOContext
     ) async throws(ObjectStoreError) {

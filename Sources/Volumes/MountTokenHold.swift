@@ -14,8 +14,8 @@ internal import Synchronization
 /// mount to mount, then read the token back; whoever wrote last finds its own and stays. (Two PUTs that lie further apart than
 /// that wait can still both pass; then ``MountTokenGuard`` finds out within a minute.)
 ///
-/// - Source: Docs/Formats/Direct.md "Mount token".
 /// - Concurrency: safe from anywhere; the lock is not held over I/O.
+/// - Source: Docs/Formats/Direct.md "Mount token".
 public final class MountTokenHold: Sendable {
     /// What is still to be thought of when the token is given back.
     struct Leaving {
@@ -24,9 +24,13 @@ public final class MountTokenHold: Sendable {
         /// The token whose DELETE is under way; see ``permitRepeat(of:over:_:)``.
         var deleting: MountToken?
     }
+    /// See ``Leaving``.
     let leaving = Mutex(Leaving())
+    /// The token's object.
     let object: MountTokenObject
+    /// The clock of all waits.
     let timeline: any Timeline
+    /// Where waits and what was found are told.
     let logger: Logger
     /// How long after its end an unanswered attempt may still be carried out; see ``SettlementLimits/window``.
     let window: Duration

@@ -11,8 +11,8 @@ import Testing
 @testable import S3
 
 /// Runs against a real S3 service when the environment names one, as the project's RGW script prints it: S3_ENDPOINT,
-/// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; S3_CA_FILE where its certificate is its own. Uses two buckets of its own, which must be
-/// allowed to be made. In an integration run with CI=true it fails when no service is named.
+/// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; S3_CA_FILE where its certificate is its own. Uses two buckets of its own, which must
+/// be allowed to be made. In an integration run with CI=true it fails when no service is named.
 @Suite("S3 client on a real store", .enabled(if: RealStore.endpoint != nil || RealStore.mustBeThere), .serialized)
 struct RealStoreTests {
     @Test(

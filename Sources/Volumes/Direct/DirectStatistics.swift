@@ -30,10 +30,13 @@ public struct DirectStatistics: Hashable, Sendable {
 final class DirectCounters: Sendable {
     private let counts = Mutex(DirectStatistics())
 
+    /// What was counted up to now.
     var snapshot: DirectStatistics { counts.withLock { $0 } }
 
+    /// Sets all to zero.
     func reset() { counts.withLock { $0 = DirectStatistics() } }
 
+    /// Adds to one of them.
     func add(_ count: Int = 1, to counter: any WritableKeyPath<DirectStatistics, UInt64> & Sendable) {
         counts.withLock { $0[keyPath: counter] += UInt64(count) }
     }

@@ -32,14 +32,23 @@ public final class DirectVolume: BlockStore {
     /// The sizes.
     public let geometry: BlockGeometry
 
+    /// The objects.
     let store: any ObjectStore
+    /// What the objects of blocks are called.
     let keys: BlockKeyScheme
+    /// The watch over blocks that a late attempt may still change.
     let settlement: Settlement
+    /// Lets the first mutation make block 0, and the others wait for it.
     let firstBlock: FirstBlockGate
+    /// Whether the sizes were not detected, and are compared with block 0 before the first change.
     let checksSizes: Bool
+    /// Asked before each change; nil where no mount token is held.
     let fence: MountTokenGuard?
+    /// See ``statistics``.
     let counters = DirectCounters()
+    /// The clock of all waits.
     let timeline: any Timeline
+    /// Where repairs and waits are told.
     let logger: Logger
 
     /// Opens the blocks of a volume.

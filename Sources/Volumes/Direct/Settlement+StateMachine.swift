@@ -174,7 +174,8 @@ struct SettlementStateMachine {
     /// How many blocks have to be confirmed, or may still be changed by a late attempt.
     func unsettledCount(now: Duration) -> Int { unsettled(now: now).count }
 
-    /// Leaves out indeterminate blocks whose hazard is over: nothing can change them any more, and nobody knows what they shall be.
+    /// Leaves out indeterminate blocks whose hazard is over: nothing can change them any more, and nobody knows what they shall
+    /// be.
     private func unsettled(now: Duration) -> [Entry] {
         entries.values.filter { $0.expected != nil || $0.hazardEnds > now }
     }
