@@ -70,6 +70,22 @@ struct CurlFailureTests {
         }
     }
 
+    @Test("a host that does not take the connection ends at the connect limit, and nothing was sent")
+    func connectLimit() async throws {
+        let listener = try FullListener()
+        defer { listener.close() }
+        let transport = try CurlFixture.transport { $0.connectTimeout = .milliseconds(200) }
+        defer { transport.shutdown() }
+        let url = "http://127.0.0.1:\(listener.port)/b/k"
+        let request = HTTPRequest(method: .put, url: url, headers: [], body: nil, answerSizeMax: 1)
+        do {
+            _ = try await transport.send(request)
+            Issue.record("an error was due")
+        } catch {
+            #expect(error.kind == .timedOut && !error.mayHaveBeenSent, "\(error)")
+        }
+    }
+
     @Test("a server that never answers ends at the stall limit")
     func hung() async throws {
         let fixture = try CurlFixture({ $0.stallTimeout = .milliseconds(100) }) { _ in ScriptedAnswer(200, delivery: .hung) }
