@@ -40,10 +40,10 @@ release: ## build the one binary that is installed: static Swift runtime, stripp
 test: check integration ## everything: check and integration
 
 check: lint ## fast: format, warnings as errors, unit, contract, simulation; no network, no root
-	@Scripts/deps.sh build
 	$(SWIFT_TEST) --skip IntegrationTests
 
 lint:
+	@Scripts/deps.sh build
 	$(SWIFT) format lint --strict --recursive $(SOURCES)
 
 integration: release ## real parts: S3 server, /dev/fuse, loop devices, the C program
