@@ -110,8 +110,10 @@ struct MountTableTests {
         #expect(MountTableEntry(line: line) == nil)
     }
 
-    @Test("the root directory is mounted")
-    func root() {
-        #expect(MountTable.entry(at: "/") != nil)
+    @Test("a mounted directory is found, and one that is not mounted is not")
+    func lookup() {
+        // Not the root directory: below chroot(8) it need not be a mount point, and the kernel leaves it out then.
+        #expect(MountTable.entry(at: "/proc")?.type == "proc")
+        #expect(MountTable.entry(at: "/proc/self") == nil)
     }
 }
