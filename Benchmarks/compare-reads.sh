@@ -8,7 +8,7 @@
 #   Benchmarks/compare-reads.sh COMMAND ... MOUNTPOINT ...   B is this command, MOUNTPOINT standing for the directory; it must
 #                                                            stay in the foreground and show its disk, at least SIZE, as `file`
 #
-# Needs root, /dev/fuse, fio, cc, pkg-config, libfuse3-dev. SIZE (64m), ROUNDS (5) and SECONDS_EACH (2) may be set.
+# Needs root, /dev/fuse, fio, cc or clang, pkg-config, libfuse3-dev. SIZE (64m), ROUNDS (5) and SECONDS_EACH (2) may be set.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,8 +18,9 @@ seconds=${SECONDS_EACH:-2}
 size=${SIZE:-64m}
 
 # shellcheck disable=SC2046
-cc -O2 -o "$work/fuse-null" "$here/C/fuse-null.c" $(pkg-config --cflags --libs fuse3)
-cc -O2 -shared -fPIC -o "$work/count-mallocs.so" "$here/C/count-mallocs.c"
+cc=$(command -v cc || command -v clang) # Swift brings clang
+"$cc" -O2 -o "$work/fuse-null" "$here/C/fuse-null.c" $(pkg-config --cflags --libs fuse3)
+"$cc" -O2 -shared -fPIC -o "$work/count-mallocs.so" "$here/C/count-mallocs.c"
 if [ $# -eq 0 ]; then
     (cd "$here" && swift build -c release >&2)
     set -- "$here/.build/release/fuse-zero" MOUNTPOINT
