@@ -32,7 +32,11 @@ final class Workspace {
     }
 
     /// Unmounts, detaches, ends and deletes everything below the directory.
-    func remove() { Sweep.removeEverything(below: path) }
+    func remove() {
+        Sweep.removeEverything(below: path)
+        // Goes only when it is empty: other runs may have theirs there.
+        rmdir(Self.root)
+    }
 
     /// The path of a file in it; the file need not be there.
     func file(_ name: String) -> String { "\(path)/\(name)" }
