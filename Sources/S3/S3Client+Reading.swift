@@ -34,7 +34,7 @@ extension S3Client {
     /// Asks for an object's attributes; see ``ObjectStore/head(_:_:)``.
     ///
     /// The answer to a HEAD has no body, so a refusal does not tell a missing object from a missing bucket or a wrong
-    /// signature. A GET of the first byte then asks once more, and its body says why.
+    /// signature, nor where a redirect leads. A GET of the first byte then asks once more, and its body says why.
     ///
     /// - Source: Amazon S3 API Reference, HeadObject.
     public func head(_ key: ObjectKey, _ context: IOContext) async throws(ObjectStoreError) -> ObjectHead {
@@ -46,7 +46,7 @@ extension S3Client {
                 throw operation.malformed("the answer has no length")
             }
             return .present(attributes(response, size: size))
-        case 400, 401, 403, 404:
+        case 301, 302, 307, 308, 400, 401, 403, 404:
             switch try await get(key, range: 0..<1, ifMatch: nil, ifNoneMatch: nil, context) {
             case .absent: return .absent
             case .object(let object): return .present(object.attributes)  // written in between

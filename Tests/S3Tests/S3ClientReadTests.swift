@@ -133,7 +133,7 @@ struct S3ClientReadTests {
         let answers: [(HTTPResponse, ObjectStoreError.Code?)] = [
             (.error(404, "NoSuchKey"), nil), (.error(404, "NoSuchBucket"), .noSuchBucket),
             (.error(403, "SignatureDoesNotMatch"), .unauthorized), (.error(403, "RequestTimeTooSkewed"), .clockSkewed),
-            (.error(400, "AuthorizationHeaderMalformed"), .badRequest),
+            (.error(400, "AuthorizationHeaderMalformed"), .badRequest), (.error(301, "PermanentRedirect"), .redirected),
         ]
         for (answer, code) in answers {
             let fixture = try S3ClientFixture { request in
