@@ -54,7 +54,7 @@ public enum Digest: Sendable, CaseIterable {
         }
     }
 
-    // Proof for nonisolated(unsafe): fetched algorithms are immutable and reference counted by libcrypto ('man 7 ossl-guide-
+    // Proof for @unchecked: fetched algorithms are immutable and reference counted by libcrypto ('man 7 ossl-guide-
     // threads-introduction'); the constants are made once and never freed.
     private struct Algorithms: @unchecked Sendable {
         let md5 = EVP_MD_fetch(nil, "MD5", nil)

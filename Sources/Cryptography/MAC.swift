@@ -25,6 +25,7 @@ public final class MAC: Sendable {
     public init(_ digest: Digest, key: [UInt8]) {
         self.digest = digest
         guard let algorithm = EVP_MAC_fetch(nil, "HMAC", nil), let pointer = EVP_MAC_CTX_new(algorithm) else {
+            // Part of the default provider: missing means a broken libcrypto, with which no request could be signed.
             fatalError("libcrypto has no HMAC")
         }
         EVP_MAC_free(algorithm)  // the context holds its own reference

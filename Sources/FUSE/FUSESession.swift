@@ -117,6 +117,7 @@ public final class FUSESession: Sendable {
         var arguments = fuse_args(argc: 0, argv: nil, allocated: 0)
         defer { fuse_opt_free_args(&arguments) }
         for argument in fileSystem.options.arguments(sourceName: settings.sourceName, isReadOnly: disk.isReadOnly) {
+            // It fails for want of memory only, which ends the process, as in Swift's own allocations.
             guard fuse_opt_add_arg(&arguments, argument) == 0 else { fatalError("out of memory") }
         }
         var operations = FileSystem.operations()

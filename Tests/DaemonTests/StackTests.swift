@@ -73,6 +73,7 @@ struct StackTests {
             async let write = outcome { () async throws(BlockStoreError) in
                 try await stack.disk.write(ours, at: 12_288, .foreground)
             }
+            // On the manual clock: after the first attempt of the write, before its next.
             try await timeline.sleep(until: .milliseconds(2))
             let token = ObjectMetadata(user: ["s3backer-mount-token": "00000001"])
             _ = try await memory.put(ObjectKey("p/s3backer-mounted"), theirs, token, .none, .foreground)

@@ -52,6 +52,7 @@ struct ByteSize: Equatable, Sendable, CustomStringConvertible {
 
 extension ByteSize: ExpressibleByArgument {
     init?(argument: String) {
+        // ArgumentParser takes nil and no reason; the reason is told by `OptionValues`, which parses every size before this.
         guard let size = try? ByteSize(parsing: argument) else { return nil }
         self = size
     }

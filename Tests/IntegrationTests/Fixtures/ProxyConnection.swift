@@ -89,6 +89,7 @@ final class ProxyConnection: Sendable {
             state.lineIsFreeAt = max(state.lineIsFreeAt, .now) + .seconds(Double(bytes.count) * 8 / speed)
             return state.lineIsFreeAt
         }
+        // The line that is played here takes real time: kernel, curl and daemon on its ends have no other clock.
         if let end { Self.sleep(until: end) }
         while proxy.state.withLock({ $0.conditions.isStalled && $0.listener >= 0 }) { usleep(5_000) }
         return proxy.state.withLock { $0.listener >= 0 } && Self.send(bytes, to: server)
