@@ -21,7 +21,9 @@ let package = Package(
     products: [
         .executable(name: "s3backer", targets: ["s3backer"]),
         // For Benchmarks, which is a package of its own.
-        .library(name: "Stores", targets: ["DataPath", "BlockStores", "ObjectStores", "Volumes", "S3", "FUSE", "StoreTesting"]),
+        .library(
+            name: "Stores",
+            targets: ["DataPath", "Cryptography", "BlockStores", "ObjectStores", "Volumes", "S3", "FUSE", "StoreTesting"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -34,6 +36,8 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CExpat", pkgConfig: "expat", providers: [.apt(["libexpat1-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
 
         // Leaves.
         .target(name: "DataPath", dependencies: ["CLinux"], swiftSettings: strict),
@@ -47,7 +51,8 @@ let package = Package(
             name: "S3", dependencies: ["ObjectStores", "DataPath", "Cryptography", "CCurl", "CExpat", "CLinux", log],
             swiftSettings: strict),
         .target(
-            name: "Volumes", dependencies: ["BlockStores", "ObjectStores", "DataPath", "Cryptography", log],
+            name: "Volumes",
+            dependencies: ["BlockStores", "ObjectStores", "DataPath", "Cryptography", "CZlib", "CZstd", log],
             swiftSettings: strict),
         .target(name: "FUSE", dependencies: ["BlockStores", "DataPath", "CFuse", "CLinux", log], swiftSettings: strict),
         .target(
@@ -83,11 +88,15 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "DaemonTests",
-            dependencies: ["Daemon", "Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", log],
+            dependencies: [
+                "Daemon", "Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", "Cryptography", log,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "SimulationTests",
-            dependencies: ["Daemon", "Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", log],
+            dependencies: [
+                "Daemon", "Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", "Cryptography", log,
+            ],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
         .testTarget(

@@ -9,7 +9,8 @@
 set -euo pipefail
 
 declare -A groups=(
-    [build]="git make pkg-config binutils libc6-dev libstdc++-12-dev libfuse3-dev libcurl4-openssl-dev libexpat1-dev libssl-dev"
+    [build]="git make pkg-config binutils libc6-dev libstdc++-12-dev libfuse3-dev libcurl4-openssl-dev libexpat1-dev
+        libssl-dev zlib1g-dev libzstd-dev"
     [demo]="fuse3 e2fsprogs mount util-linux procps linux-libc-dev"
     [s3]="ceph-mon ceph-osd ceph-common radosgw curl"
     [test]="xfsprogs btrfs-progs fio haproxy patch s3backer"

@@ -89,7 +89,7 @@ public struct Stack: Sendable {
         let objects = objectLayers(
             over: store, settings, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter, logger: logger)
         let volume = try await Volume.open(
-            over: objects.top, options, token: token, timeline: timeline, logger: logger, onDetected: onDetected)
+            over: objects.top, options, token: token, pool: pool, timeline: timeline, logger: logger, onDetected: onDetected)
         objects.retrying?.askBeforeRepeats(volume.repeatPermit)
         let checked = { (next: any BlockStore, name: String) -> any BlockStore in
             settings.isChecked ? CheckedStore(over: next, name: name, logger: logger) : next

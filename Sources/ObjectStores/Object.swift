@@ -28,12 +28,16 @@ public struct ObjectAttributes: Hashable, Sendable {
     public var eTag: ETag?
     /// What is stored beside the bytes.
     public var metadata: ObjectMetadata
+    /// Whether the store said that the ETag is no digest of the bytes, whatever its form: it encrypts with a key of its key
+    /// service or of the caller.
+    public var isTagOpaque: Bool
 
     /// Makes attributes.
-    public init(size: Int, eTag: ETag?, metadata: ObjectMetadata) {
+    public init(size: Int, eTag: ETag?, metadata: ObjectMetadata, isTagOpaque: Bool = false) {
         self.size = size
         self.eTag = eTag
         self.metadata = metadata
+        self.isTagOpaque = isTagOpaque
     }
 }
 

@@ -15,6 +15,8 @@ public struct ObjectStoreError: Error, CustomStringConvertible {
         case clockSkewed
         /// `ifMatch` or a ``PutCondition`` does not hold (412, or 409 ConditionalRequestConflict).
         case preconditionFailed
+        /// The store answered with a state of the object that is known to be older than the last one written or deleted.
+        case stale
         /// The object lives elsewhere (301, 302, 307, 308).
         case redirected
         /// The store asks for fewer requests (503 SlowDown, 429).

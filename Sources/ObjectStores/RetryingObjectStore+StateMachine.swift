@@ -86,7 +86,7 @@ struct RetryStateMachine {
         case .badRequest, .unauthorized, .notImplemented, .clockSkewed, .noSuchBucket, .redirected, .notS3:
             circumstances.hasSucceeded
         case .slowDown, .serverError, .unexpectedStatus, .malformedAnswer, .timedOut, .connectFailed, .hostUnknown,
-            .connectionLost, .outOfMemory, .io:
+            .connectionLost, .outOfMemory, .io, .stale:
             true
         }
     }

@@ -77,7 +77,8 @@ public final class Volume: Sendable {
     /// - Throws: As ``detect(over:_:)``, and `.alreadyMounted`. Nothing has been changed then, unless `.store` says that setting
     ///   the token failed, which may have happened all the same.
     public static func open(
-        over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, timeline: any Timeline, logger: Logger,
+        over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, pool: BufferPool,
+        timeline: any Timeline, logger: Logger,
         onDetected: @Sendable (GeometryDecision) -> Void = { _ in }
     ) async throws(VolumeError) -> Volume {
         let (probe, decision) = try await detect(over: objects, options)
@@ -94,6 +95,9 @@ public final class Volume: Sendable {
         }
         let blocks = DirectVolume(
             over: objects, keys: options.keys, geometry: decision.geometry,
+            codec: CodecStack(
+                compression: options.codec.compression, encryption: nil,
+                defaultEncoding: options.codec.defaultContentEncoding, blockSize: decision.geometry.blockSize, pool: pool),
             isFirstBlockPresent: probe?.isFirstBlockPresent ?? false, checksSizes: probe == nil && !options.isForced,
             fence: fence,
             limits: options.limits,

@@ -7,6 +7,8 @@ public struct VolumeOptions: Sendable {
     public var description: String
     /// How its objects are named.
     public var keys: BlockKeyScheme
+    /// What is done to blocks between memory and store.
+    public var codec: CodecOptions
     /// The sizes that the user gave.
     public var sizes: ConfiguredSizes
     /// Whether block 0 is asked for the sizes at the start; false is `--noAutoDetect`, and holds if both sizes are given.
@@ -26,11 +28,13 @@ public struct VolumeOptions: Sendable {
 
     /// Makes options; every one is said at the call.
     public init(
-        description: String, keys: BlockKeyScheme, sizes: ConfiguredSizes, detectsSizes: Bool, isReadOnly: Bool,
+        description: String, keys: BlockKeyScheme, codec: CodecOptions, sizes: ConfiguredSizes, detectsSizes: Bool,
+        isReadOnly: Bool,
         isForced: Bool, usesMountToken: Bool, isAnonymous: Bool, hostName: String, limits: SettlementLimits
     ) {
         self.description = description
         self.keys = keys
+        self.codec = codec
         self.sizes = sizes
         self.detectsSizes = detectsSizes
         self.isReadOnly = isReadOnly

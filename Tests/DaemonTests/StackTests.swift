@@ -20,7 +20,7 @@ struct StackTests {
         timeline: ManualTimeline = ManualTimeline()
     ) async throws(VolumeError) -> Stack {
         let options = VolumeOptions(
-            description: "memory", keys: BlockKeyScheme(prefix: "p/", isHashed: false),
+            description: "memory", keys: BlockKeyScheme(prefix: "p/", isHashed: false), codec: .plain,
             sizes: ConfiguredSizes(blockSize: nil, diskSize: size), detectsSizes: true, isReadOnly: isReadOnly,
             isForced: false, usesMountToken: true, isAnonymous: false, hostName: "host",
             limits: SettlementLimits(attemptTimeout: .seconds(1)))

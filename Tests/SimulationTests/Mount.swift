@@ -46,7 +46,8 @@ struct Mount: Sendable {
             blockSize: hasFirstBlock ? nil : scenario.geometry.blockSize,
             diskSize: hasFirstBlock ? nil : scenario.geometry.sizeBytes)
         let options = VolumeOptions(
-            description: "the volume", keys: scenario.keys, sizes: sizes, detectsSizes: true, isReadOnly: isReadOnly,
+            description: "the volume", keys: scenario.keys, codec: .plain, sizes: sizes, detectsSizes: true,
+            isReadOnly: isReadOnly,
             isForced: isForced, usesMountToken: true, isAnonymous: false, hostName: "host", limits: scenario.settlement)
         let wire = Wire(to: world.faulty, world)
         let settings = StackSettings(

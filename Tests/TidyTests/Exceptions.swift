@@ -55,6 +55,9 @@ struct Exception: Hashable {
             .uncheckedSendable, in: "Sources/Cryptography/Digest.swift",
             "algorithms that OpenSSL has fetched are immutable and counted by OpenSSL itself"),
         Exception(
+            .uncheckedSendable, in: "Sources/Cryptography/SecretBytes.swift",
+            "memory that only init and deinit write, which have it alone"),
+        Exception(
             .uncheckedSendable, in: "Sources/Daemon/Process/IOPool.swift",
             "the queue of jobs, touched only under its pthread mutex; its threads wait on a condition, which Mutex has not"),
         Exception(

@@ -14,7 +14,8 @@ struct DirectVolumeContractTests {
     private func volume(over store: any ObjectStore, _ timeline: ManualTimeline, isHashed: Bool = false) throws -> DirectVolume {
         DirectVolume(
             over: store, keys: BlockKeyScheme(prefix: "vm/", isHashed: isHashed),
-            geometry: try required(BlockGeometry(blockSize: 512, blockCount: 16)), isFirstBlockPresent: false, checksSizes: false,
+            geometry: try required(BlockGeometry(blockSize: 512, blockCount: 16)), codec: plainCodec(blockSize: 512),
+            isFirstBlockPresent: false, checksSizes: false,
             fence: nil,
             limits: SettlementLimits(window: .seconds(60), retainedBytesMax: 2048, watchedBlocksMax: 100), timeline: timeline,
             logger: quiet)

@@ -63,7 +63,7 @@ struct DirectVolumeTests {
         _ = try await fixture.store.objects.put(fixture.keys.key(of: 3), body, ObjectMetadata(), .none, .foreground)
         let error = await #expect(throws: BlockStoreError.self) { try await fixture.read(3) }
         #expect(error?.code == .corrupt)
-        #expect(error?.message.contains("block 00000003: object \"vm/00000003\" has 5 bytes instead of 4096") == true)
+        #expect(error?.message.contains("block 00000003 (object \"vm/00000003\"): it has 5 bytes instead of 4096") == true)
     }
 
     @Test("an encoded object is corrupt, and the message names the encoding")
@@ -91,7 +91,7 @@ struct DirectVolumeTests {
         (.notImplemented, .io), (.badRequest, .io), (.unexpectedStatus, .io), (.malformedAnswer, .io), (.notS3, .io),
         (.timedOut, .timedOut),
         (.connectFailed, .unreachable), (.hostUnknown, .unreachable), (.connectionLost, .io), (.outOfMemory, .outOfMemory),
-        (.noSpace, .noSpace), (.io, .io), (.cancelled, .cancelled), (.fenced, .fenced),
+        (.noSpace, .noSpace), (.io, .io), (.cancelled, .cancelled), (.fenced, .fenced), (.stale, .stale),
     ]
 
     @Test("every failure of the store has its code, names block and object, and keeps its cause", arguments: codes)

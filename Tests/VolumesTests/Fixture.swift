@@ -6,7 +6,7 @@ import DataPath
 import Logging
 import ObjectStores
 import StoreTesting
-import Volumes
+@testable import Volumes
 
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 let window = Duration.seconds(60)
@@ -61,7 +61,8 @@ struct Fixture: Sendable {
                 keys.key(of: 0), zeros, ObjectMetadata(user: ["s3backer-blocksize": "4096"]), .none, .foreground)
         }
         volume = DirectVolume(
-            over: store, keys: keys, geometry: geometry, isFirstBlockPresent: !isFresh, checksSizes: false,
+            over: store, keys: keys, geometry: geometry, codec: plainCodec(blockSize: geometry.blockSize),
+            isFirstBlockPresent: !isFresh, checksSizes: false,
             fence: fence?(object, timeline),
             limits: SettlementLimits(
                 window: window, retainedBytesMax: retainedBytesMax, watchedBlocksMax: watchedBlocksMax),
@@ -107,4 +108,10 @@ struct FixtureError: Error {}
 
 extension BlockNumber: ExpressibleByIntegerLiteral {
     init(integerLiteral value: UInt32) { self.init(rawValue: value) }
+}
+
+/// Codecs that leave blocks as they are.
+func plainCodec(blockSize: Int) -> CodecStack {
+    CodecStack(
+        compression: nil, encryption: nil, defaultEncoding: nil, blockSize: blockSize, pool: BufferPool(retainedBytesMax: 0))
 }

@@ -7,7 +7,7 @@ import DataPath
 import ObjectStores
 import StoreTesting
 import Testing
-import Volumes
+@testable import Volumes
 
 /// The objects that s3backer 2.1.6 made, given by rule and digest: written by us they are the same, and read by us the blocks.
 @Suite("Golden objects")
@@ -89,7 +89,8 @@ struct GoldenTests {
     private func open(_ objects: MemoryObjectStore, isHashed: Bool) throws -> DirectVolume {
         DirectVolume(
             over: objects, keys: BlockKeyScheme(prefix: "", isHashed: isHashed),
-            geometry: try required(BlockGeometry(blockSize: 4096, blockCount: 512)), isFirstBlockPresent: false,
+            geometry: try required(BlockGeometry(blockSize: 4096, blockCount: 512)), codec: plainCodec(blockSize: 4096),
+            isFirstBlockPresent: false,
             checksSizes: false, fence: nil,
             limits: SettlementLimits(attemptTimeout: .seconds(30)), timeline: ManualTimeline(), logger: quiet)
     }

@@ -27,12 +27,13 @@ struct OpeningTests {
         isForced: Bool = false
     ) async throws(VolumeError) -> Volume {
         let options = VolumeOptions(
-            description: "bucket \"b/vm\"", keys: BlockKeyScheme(prefix: "vm/", isHashed: isHashed),
+            description: "bucket \"b/vm\"", keys: BlockKeyScheme(prefix: "vm/", isHashed: isHashed), codec: .plain,
             sizes: ConfiguredSizes(blockSize: blockSize, diskSize: size), detectsSizes: detectsSizes, isReadOnly: false,
             isForced: isForced, usesMountToken: false, isAnonymous: false, hostName: "vm",
             limits: SettlementLimits(attemptTimeout: .seconds(30)))
         return try await Volume.open(
-            over: store, options, token: MountToken(rawValue: 7), timeline: timeline, logger: quiet)
+            over: store, options, token: MountToken(rawValue: 7), pool: BufferPool(retainedBytesMax: 0), timeline: timeline,
+            logger: quiet)
     }
 
     private func refusal(_ body: () async throws -> some Any) async -> VolumeError? {

@@ -18,7 +18,7 @@ struct VolumeTests {
 
     private func options(size: UInt64? = 1 << 20, _ change: (inout VolumeOptions) -> Void = { _ in }) -> VolumeOptions {
         var options = VolumeOptions(
-            description: "bucket \"b/vm\"", keys: BlockKeyScheme(prefix: "vm/", isHashed: false),
+            description: "bucket \"b/vm\"", keys: BlockKeyScheme(prefix: "vm/", isHashed: false), codec: .plain,
             sizes: ConfiguredSizes(blockSize: nil, diskSize: size), detectsSizes: true, isReadOnly: false, isForced: false,
             usesMountToken: true, isAnonymous: false, hostName: "vm", limits: SettlementLimits(attemptTimeout: .seconds(30)))
         change(&options)
@@ -26,7 +26,8 @@ struct VolumeTests {
     }
 
     private func open(_ options: VolumeOptions) async throws(VolumeError) -> Volume {
-        try await Volume.open(over: store, options, token: ours, timeline: timeline, logger: quiet)
+        try await Volume.open(
+            over: store, options, token: ours, pool: BufferPool(retainedBytesMax: 0), timeline: timeline, logger: quiet)
     }
 
     private func disk(_ volume: Volume) -> BlockDisk {
@@ -61,7 +62,8 @@ struct VolumeTests {
         let told = Mutex<[String]>([])
         await #expect(throws: VolumeError.self) {
             try await Volume.open(
-                over: store, options(), token: MountToken(rawValue: 8), timeline: timeline, logger: quiet
+                over: store, options(), token: MountToken(rawValue: 8), pool: BufferPool(retainedBytesMax: 0), timeline: timeline,
+                logger: quiet
             ) { decision in told.withLock { $0.append(decision.notice) } }
         }
         #expect(told.withLock { $0 }.count == 1)

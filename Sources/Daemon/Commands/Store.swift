@@ -69,6 +69,7 @@ struct Store {
         VolumeOptions(
             description: settings.volumeName,
             keys: BlockKeyScheme(prefix: settings.layout.prefix, isHashed: settings.layout.isHashed),
+            codec: .plain,
             sizes: ConfiguredSizes(blockSize: settings.geometry.blockSize, diskSize: settings.geometry.sizeBytes),
             detectsSizes: settings.geometry.isAutoDetected, isReadOnly: isReadOnly, isForced: settings.geometry.isForced,
             usesMountToken: true, isAnonymous: isAnonymous, hostName: hostName,

@@ -115,8 +115,11 @@ extension DirectVolume {
             return try await store.delete(blocks.map { keys.key(of: $0) }, context)
         }
         precondition(blocks.count == 1, "each object has its own body")
-        let metadata = BlockObject.metadata(of: blocks[0], geometry)
-        return try await store.put(keys.key(of: blocks[0]), BlockObject.body(contents, geometry), metadata, condition, context)
+        let form = await encode(BlockObject.body(contents, geometry), of: blocks[0])
+        var metadata = BlockObject.metadata(of: blocks[0], geometry)
+        metadata.contentEncoding = form.contentEncoding
+        metadata.user.merge(form.user) { sizes, _ in sizes }
+        return try await store.put(keys.key(of: blocks[0]), form.body, metadata, condition, context)
     }
 
     /// `block 00000003 (object "vm/00000003")`, or the first of several.

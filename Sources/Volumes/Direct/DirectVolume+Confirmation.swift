@@ -109,8 +109,13 @@ extension DirectVolume {
         // Without a tag that tells bytes apart, the bytes themselves are compared.
         let answer = try await store.get(key, range: nil, ifMatch: nil, ifNoneMatch: nil, context)
         guard case .object(let object) = answer else { return false }
-        let body = BlockObject.body(expected.contents, geometry)
-        return object.body.withBytes { found in body.withBytes { found.elementsEqual($0) } }
+        let wanted = BlockObject.body(expected.contents, geometry)
+        do throws(CodecError) {
+            let found = try await decode(object, of: block)
+            return found.withBytes { found in wanted.withBytes { found.elementsEqual($0) } }
+        } catch {
+            return false  // what cannot be read is not what was written
+        }
     }
 
     /// Ends a mutation: at once, or, where there was no room to watch its blocks, when they are confirmed.

@@ -3,7 +3,7 @@
 
 public import BlockStores
 public import DataPath
-public import Logging
+internal import Logging
 public import ObjectStores
 
 /// The direct layout: one object per block, zeros are the absence of an object. Blocks in, objects out.
@@ -15,8 +15,8 @@ public import ObjectStores
 /// - **Late attempts.** What an unanswered attempt may still undo is watched by ``Settlement`` and confirmed by
 ///   ``flush(_:)``; while a block is watched, reads of it are answered from what is kept for that, not from the store.
 /// - **Fencing.** Every request that changes an object first asks the ``MountTokenGuard``, when there is one.
-/// - A body is checked for its length only. Its MD5 is not compared with the ETag: under some kinds of server-side encryption
-///   an ETag has the form of an MD5 and is none, and nothing in the answer tells such a bucket apart.
+/// - **Codecs.** What an object holds is made and read by a ``CodecStack``, on another thread than the caller's. Compressed and
+///   encrypted forms are made once for each change, so that repeated attempts send the same bytes.
 ///
 /// - Concurrency: as ``BlockStore``.
 /// - Source: Docs/Formats/Direct.md.
@@ -34,6 +34,8 @@ public final class DirectVolume: BlockStore {
 
     /// The objects.
     let store: any ObjectStore
+    /// What the bytes of a block become in an object.
+    let codec: CodecStack
     /// What the objects of blocks are called.
     let keys: BlockKeyScheme
     /// The watch over blocks that a late attempt may still change.
@@ -58,11 +60,13 @@ public final class DirectVolume: BlockStore {
     ///   - checksSizes: Whether the first change compares the sizes that block 0 records with these, and fails where they differ:
     ///     for a volume that was opened without a look at it.
     ///   - fence: What stops mutations once the volume is not ours any more; nil where nobody else can have it.
-    public init(
-        over next: any ObjectStore, keys: BlockKeyScheme, geometry: BlockGeometry, isFirstBlockPresent: Bool,
-        checksSizes: Bool, fence: MountTokenGuard?, limits: SettlementLimits, timeline: any Timeline, logger: Logger
+    init(
+        over next: any ObjectStore, keys: BlockKeyScheme, geometry: BlockGeometry, codec: CodecStack,
+        isFirstBlockPresent: Bool, checksSizes: Bool, fence: MountTokenGuard?, limits: SettlementLimits,
+        timeline: any Timeline, logger: Logger
     ) {
         self.store = next
+        self.codec = codec
         self.keys = keys
         self.geometry = geometry
         self.firstBlock = FirstBlockGate(isPresent: isFirstBlockPresent)
@@ -84,7 +88,7 @@ public final class DirectVolume: BlockStore {
 
     /// Reads one block: a GET, or what is kept of a watched block.
     ///
-    /// - Throws: `.corrupt` when the object has another length than a block, or an encoding; else as ``BlockStore``.
+    /// - Throws: `.corrupt` when the object is not the form of a block that the codecs read; else as ``BlockStore``.
     public func read(
         _ block: BlockNumber, ifNot known: BlockVersion?, _ context: IOContext
     ) async throws(BlockStoreError) -> BlockRead {
@@ -165,27 +169,15 @@ public final class DirectVolume: BlockStore {
             throw BlockStoreError(.io, "cannot read block \(block): object \"\(key)\" is said to be unchanged, unasked")
         case .absent: return known == .zero ? .unchanged : .block(.zero, .zero)
         case .object(let object):
-            try validate(object, of: block, key)
-            if block == BlockObject.first, object.body.isAllZeros {
-                return known == .zero ? .unchanged : .block(.zero, .zero)
+            let bytes: BufferSlice
+            do {
+                bytes = try await decode(object, of: block)
+            } catch {
+                throw BlockStoreError(
+                    .corrupt, "cannot read block \(block) (object \"\(key)\"): \(error.message)", cause: error)
             }
-            return .block(.bytes(object.body), BlockObject.version(object.attributes.eTag))
-        }
-    }
-
-    /// Compares an object with what a block must look like.
-    func validate(_ object: Object, of block: BlockNumber, _ key: ObjectKey) throws(BlockStoreError) {
-        if let encoding = object.attributes.metadata.contentEncoding, !encoding.isEmpty {
-            throw BlockStoreError(
-                .corrupt,
-                "cannot read block \(block): object \"\(key)\" is stored with Content-Encoding \"\(encoding)\"; "
-                    + "this version reads neither compressed nor encrypted volumes")
-        }
-        guard object.body.count == geometry.blockSize else {
-            throw BlockStoreError(
-                .corrupt,
-                "cannot read block \(block): object \"\(key)\" has \(object.body.count) bytes instead of "
-                    + "\(geometry.blockSize); was the volume written with another block size?")
+            if block == BlockObject.first, bytes.isAllZeros { return known == .zero ? .unchanged : .block(.zero, .zero) }
+            return .block(.bytes(bytes), BlockObject.version(object.attributes.eTag))
         }
     }
 

@@ -19,7 +19,7 @@ extension BlockStoreError.Code {
         switch code {
         case .unauthorized: self = .accessDenied
         case .forbidden: self = .forbidden
-        case .preconditionFailed: self = .stale
+        case .preconditionFailed, .stale: self = .stale
         case .redirected: self = .redirected
         case .timedOut: self = .timedOut
         case .connectFailed, .hostUnknown: self = .unreachable
