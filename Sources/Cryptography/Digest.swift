@@ -46,7 +46,8 @@ public enum Digest: Sendable, CaseIterable {
         return text.withUTF8 { hash(UnsafeRawBufferPointer($0)) }
     }
 
-    private var algorithm: OpaquePointer? {
+    /// Libcrypto's implementation.
+    var algorithm: OpaquePointer? {
         switch self {
         case .md5: Self.algorithms.md5
         case .sha1: Self.algorithms.sha1

@@ -40,6 +40,9 @@ public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, Cu
     /// Copies bytes into custody; meant for tests and for what is no secret yet.
     public convenience init(_ bytes: [UInt8]) { self.init(count: bytes.count) { $0.copyBytes(from: bytes) } }
 
+    /// Makes a secret that nobody can foretell; see ``fillRandom(_:)``.
+    public static func random(count: Int) -> SecretBytes { SecretBytes(count: count) { fillRandom($0) } }
+
     deinit {
         OPENSSL_cleanse(memory.baseAddress, memory.count)
         munmap(memory.baseAddress.unsafelyUnwrapped, memory.count)

@@ -68,7 +68,13 @@ struct Exception: Hashable {
             "the one bridge from main into tasks; main waits for its end"),
         Exception(
             .uncheckedSendable, in: "Sources/Cryptography/MAC.swift",
-            "a context of OpenSSL, reached only through the mutex that holds it"),
+            "a context of OpenSSL that is only copied, which OpenSSL allows several threads at once"),
+        Exception(
+            .uncheckedSendable, in: "Sources/Cryptography/ContextPool.swift",
+            "a context of OpenSSL: idle under the pool's mutex, or lent to the one call that took it off"),
+        Exception(
+            .uncheckedSendable, in: "Sources/Cryptography/CipherAlgorithm.swift",
+            "a cipher that OpenSSL has fetched is immutable and counted by OpenSSL itself"),
         Exception(
             .uncheckedSendable, in: "Sources/S3/Curl/CurlThread.swift",
             "libcurl's multi handle and what belongs to it: reached by the curl thread alone"),
