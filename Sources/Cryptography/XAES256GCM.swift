@@ -50,21 +50,31 @@ public final class XAES256GCM: Sendable {
         blend = Self.makeBlend(deriving)
     }
 
-    /// Encrypts `plain` in place and makes its tag.
-    ///
-    /// - Parameters:
-    ///   - plain: Any number of bytes below 2^36; the encrypted ones afterwards.
-    ///   - nonce: 24 bytes, never used before with this key; random ones are good.
-    ///   - additionalData: What the tag protects beside the text; may be empty.
-    ///   - tag: Room for 16 bytes.
+    /// Encrypts `plain` in place and makes its tag; see ``seal(_:nonce:additionalData:into:tag:)``.
     public func seal(
         _ plain: UnsafeMutableRawBufferPointer, nonce: UnsafeRawBufferPointer, additionalData: UnsafeRawBufferPointer,
         tag: UnsafeMutableRawBufferPointer
     ) {
+        seal(UnsafeRawBufferPointer(plain), nonce: nonce, additionalData: additionalData, into: plain, tag: tag)
+    }
+
+    /// Encrypts `plain` and makes its tag.
+    ///
+    /// - Parameters:
+    ///   - plain: Any number of bytes below 2^36.
+    ///   - nonce: 24 bytes, never used before with this key; random ones are good.
+    ///   - additionalData: What the tag protects beside the text; may be empty.
+    ///   - target: At least as many bytes as `plain`; it may start where `plain` starts, and not overlap otherwise.
+    ///   - tag: Room for 16 bytes.
+    public func seal(
+        _ plain: UnsafeRawBufferPointer, nonce: UnsafeRawBufferPointer, additionalData: UnsafeRawBufferPointer,
+        into target: UnsafeMutableRawBufferPointer, tag: UnsafeMutableRawBufferPointer
+    ) {
         precondition(tag.count == Self.tagCount, "a tag is \(Self.tagCount) bytes")
+        precondition(areSameOrApart(plain, target, writing: plain.count), "source and target overlap")
         working.withContext { context in
             start(context, isEncrypting: true, nonce: nonce, additionalData: additionalData)
-            update(context, UnsafeRawBufferPointer(plain), into: plain)
+            update(context, plain, into: target)
             precondition(finish(context), "libcrypto cannot finish a sealing")
             let status = EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, Int32(Self.tagCount), tag.baseAddress)
             precondition(status == 1, "libcrypto cannot tell a tag")
