@@ -76,6 +76,12 @@ struct Exception: Hashable {
             .uncheckedSendable, in: "Sources/Cryptography/CipherAlgorithm.swift",
             "a cipher that OpenSSL has fetched is immutable and counted by OpenSSL itself"),
         Exception(
+            .uncheckedSendable, in: "Sources/Volumes/Codec/Deflate.swift", count: 2,
+            "the state of a zlib stream, which WorkspacePool gives to one user at a time"),
+        Exception(
+            .uncheckedSendable, in: "Sources/Volumes/Codec/Zstd.swift", count: 2,
+            "the tables of zstd, which WorkspacePool gives to one user at a time"),
+        Exception(
             .uncheckedSendable, in: "Sources/S3/Curl/CurlThread.swift",
             "libcurl's multi handle and what belongs to it: reached by the curl thread alone"),
         Exception(

@@ -12,7 +12,7 @@ import Testing
         "BlockStores": ["DataPath", "Cryptography"],
         "ObjectStores": ["DataPath", "Cryptography"],
         "S3": ["ObjectStores", "DataPath", "Cryptography", "CCurl", "CExpat"],
-        "Volumes": ["BlockStores", "ObjectStores", "DataPath", "Cryptography"],
+        "Volumes": ["BlockStores", "ObjectStores", "DataPath", "Cryptography", "CZlib", "CZstd"],
         "FUSE": ["BlockStores", "DataPath", "CFuse"],
         "Daemon": ["BlockStores", "ObjectStores", "S3", "Volumes", "FUSE", "DataPath", "Cryptography"],
         "s3backer": ["Daemon"],
@@ -28,7 +28,7 @@ import Testing
         "FoundationEssentials": ["Daemon"],
     ]
     /// The C libraries; each has one importer.
-    static let libraries: Set<String> = ["CFuse", "CCurl", "CExpat", "CCrypto"]
+    static let libraries: Set<String> = ["CFuse", "CCurl", "CExpat", "CCrypto", "CZlib", "CZstd"]
 
     @Test("a target imports only what the arrows allow")
     func arrowsHold() throws {

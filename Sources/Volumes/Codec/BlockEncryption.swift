@@ -13,25 +13,33 @@ protocol BlockEncryption: Sendable {
     var encodingName: String { get }
     /// Whether the bytes are always compressed first, as the C program does.
     var requiresCompression: Bool { get }
-    /// Bytes that the encrypted form needs in front of the plain bytes in memory, so that they are encrypted in place.
+    /// Bytes that the encrypted form has in front of the encrypted bytes. Plain bytes that stand so far from the start of the
+    /// memory are encrypted in place.
     var headCount: Int { get }
-    /// Bytes that it needs behind them, at most.
+    /// Bytes that the encrypted form has more than `headCount` and the plain bytes, at most.
     var tailCountMax: Int { get }
 
-    /// Encrypts in place.
+    /// Whether an element of Content-Encoding is this encryption, spelt as a writer spells it: any other spelling means that
+    /// somebody has changed the header.
+    func isNamed(_ element: String) -> Bool
+
+    /// Encrypts and authenticates.
     ///
     /// - Parameters:
-    ///   - buffer: `headCount` free bytes, `count` plain bytes, at least `tailCountMax` free bytes.
+    ///   - plain: The bytes; `headCount` bytes from the start of `target`, or in other memory.
+    ///   - target: At least `headCount + plain.count + tailCountMax` bytes.
     ///   - encoding: The whole Content-Encoding of the result.
-    /// - Returns: How many bytes from the start of `buffer` are the result, and user metadata that goes with it.
+    /// - Returns: How many bytes from the start of `target` are the result, and user metadata that goes with it.
     func encrypt(
-        _ buffer: UnsafeMutableRawBufferPointer, count: Int, of block: BlockNumber, _ encoding: ContentEncoding
+        _ plain: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer, of block: BlockNumber,
+        _ encoding: ContentEncoding
     ) -> (count: Int, user: [String: String])
 
     /// Authenticates, then decrypts into other memory.
     ///
     /// - Parameter target: At least as large as `body`.
-    /// - Returns: How many bytes of `target` are the plain bytes.
+    /// - Returns: How many bytes from the start of `target` are the plain bytes.
+    /// - Throws: `.notEncrypted` without an HMAC, `.notAuthentic`, `.damaged`.
     func decrypt(
         _ body: UnsafeRawBufferPointer, _ metadata: ObjectMetadata, of block: BlockNumber, _ encoding: ContentEncoding,
         into target: UnsafeMutableRawBufferPointer

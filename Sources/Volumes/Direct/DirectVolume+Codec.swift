@@ -23,7 +23,7 @@ extension DirectVolume {
     /// - Throws: When it holds something else.
     func decode(_ object: Object, of block: BlockNumber) async throws(CodecError) -> BufferSlice {
         let metadata = object.attributes.metadata
-        guard !codec.isIdentity || metadata.contentEncoding != nil else {
+        guard !codec.isPlain(metadata) else {
             return try codec.decode(object.body, metadata, of: block)
         }
         async let bytes = result(of: object, block)
