@@ -6,6 +6,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 STORE ?= dir
+FUZZ_SECONDS ?= 600
 
 SWIFT ?= swift
 # A fixed product name and one linker that does not warn: the runtime linked in, symbols stripped.
@@ -19,7 +20,7 @@ SOURCES = Package.swift Sources Tests
 # A crashed test must end, not wait in the backtracer.
 export SWIFT_BACKTRACE = enable=no
 
-.PHONY: help deps build release test check lint integration check-mutants demo bench install uninstall format clean dist
+.PHONY: help deps build release test check lint integration fuzz check-mutants demo bench install uninstall format clean dist
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -49,6 +50,9 @@ lint:
 integration: release ## real parts: S3 server, /dev/fuse, loop devices, the C program
 	@Scripts/deps.sh
 	S3BACKER_BINARY="$(CURDIR)/$(RELEASE_BINARY)" Scripts/integration.sh
+
+fuzz: ## mutated objects into the decoders, for FUZZ_SECONDS (600)
+	S3BACKER_FUZZ_SECONDS=$(FUZZ_SECONDS) $(SWIFT_TEST) --filter CodecFuzzTests
 
 check-mutants: ## plant bugs, one by one, and see that the tests catch each
 	@Scripts/deps.sh build

@@ -81,7 +81,14 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "VolumesTests",
+            dependencies: [
+                "Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", "Cryptography", "CZlib", "CZstd", log,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CompatibilityTests",
             dependencies: ["Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", "Cryptography", log],
+            exclude: ["Golden"],
             swiftSettings: strict),
         .testTarget(
             name: "FUSETests", dependencies: ["FUSE", "StoreTesting", "BlockStores", "DataPath", "CFuse", "CLinux", log],

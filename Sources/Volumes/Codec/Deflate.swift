@@ -52,8 +52,8 @@ final class Deflate: Sendable {
     }
 }
 
-// Proof for @unchecked, of both: a workspace is reached through a WorkspacePool only, which gives it to one user at a time.
 extension Deflate {
+    // Proof for @unchecked: it is reached through a WorkspacePool only, which gives it to one user at a time.
     /// A deflate stream's state. zlib keeps the address of the z_stream, so it stays where it is.
     fileprivate final class Compressor: @unchecked Sendable {
         private let stream: UnsafeMutablePointer<z_stream>
@@ -79,6 +79,7 @@ extension Deflate {
         }
     }
 
+    // Proof for @unchecked: it is reached through a WorkspacePool only, which gives it to one user at a time.
     /// An inflate stream's state.
     fileprivate final class Decompressor: @unchecked Sendable {
         private let stream: UnsafeMutablePointer<z_stream>

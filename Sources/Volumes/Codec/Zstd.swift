@@ -78,8 +78,8 @@ final class Zstd: Sendable {
     }
 }
 
-// Proof for @unchecked, of both: a workspace is reached through a WorkspacePool only, which gives it to one user at a time.
 extension Zstd {
+    // Proof for @unchecked: it is reached through a WorkspacePool only, which gives it to one user at a time.
     /// The tables of a compressor.
     fileprivate final class Compressor: @unchecked Sendable {
         let pointer: OpaquePointer
@@ -92,6 +92,7 @@ extension Zstd {
         deinit { ZSTD_freeCCtx(pointer) }
     }
 
+    // Proof for @unchecked: it is reached through a WorkspacePool only, which gives it to one user at a time.
     /// The tables of a decompressor.
     fileprivate final class Decompressor: @unchecked Sendable {
         let pointer: OpaquePointer
