@@ -137,7 +137,8 @@ final class CompatibleEncryption: BlockEncryption {
     private func withNumber<Result>(
         _ block: BlockNumber, count: Int, _ body: (UnsafeMutableRawBufferPointer) -> Result
     ) -> Result {
-        withUnsafeTemporaryAllocation(byteCount: count, alignment: 16) { bytes in
+        // Of a constant size, the largest cipher block, so that it lies on the stack.
+        withUnsafeTemporaryAllocation(byteCount: 16, alignment: 16) { bytes in
             for index in 0..<count {
                 guard index < Self.numberCount else {
                     bytes[index] = 0
@@ -146,7 +147,7 @@ final class CompatibleEncryption: BlockEncryption {
                 let value = UInt8(block.rawValue >> UInt32(4 * (Self.numberCount - 1 - index)) & 15)
                 bytes[index] = value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
             }
-            return body(bytes)
+            return body(UnsafeMutableRawBufferPointer(rebasing: bytes[..<count]))
         }
     }
 }

@@ -28,6 +28,8 @@ final class GCMEncryption: BlockEncryption {
     static let cipherName = "AES-256-GCM"
     /// The bytes of the block's number in the additional data.
     private static let numberCount = 8
+    /// More than the additional data of any list that is read or written: 51 bytes.
+    private static let additionalDataMax = 128
 
     /// See ``BlockEncryption/encodingName``.
     let encodingName = ContentEncoding.encryptionPrefix + cipherName
@@ -94,15 +96,23 @@ final class GCMEncryption: BlockEncryption {
     private func withAdditionalData<Result>(
         of block: BlockNumber, _ encoding: ContentEncoding, _ body: (UnsafeRawBufferPointer) -> Result
     ) -> Result {
-        var text = encoding.canonicalText
-        return text.withUTF8 { text in
-            let textStart = VolumeKey.idCount + Self.numberCount
-            return withUnsafeTemporaryAllocation(byteCount: textStart + text.count, alignment: 8) { bytes in
-                bytes.copyBytes(from: volumeID)
-                bytes.storeBytes(of: UInt64(block.rawValue).bigEndian, toByteOffset: VolumeKey.idCount, as: UInt64.self)
-                UnsafeMutableRawBufferPointer(rebasing: bytes[textStart...]).copyBytes(from: text)
-                return body(UnsafeRawBufferPointer(bytes))
+        // Of a constant size, so that it lies on the stack.
+        withUnsafeTemporaryAllocation(byteCount: Self.additionalDataMax, alignment: 8) { bytes in
+            bytes.copyBytes(from: volumeID)
+            bytes.storeBytes(of: UInt64(block.rawValue).bigEndian, toByteOffset: VolumeKey.idCount, as: UInt64.self)
+            var end = VolumeKey.idCount + Self.numberCount
+            for element in encoding.elements {
+                precondition(end + 1 + element.utf8.count <= bytes.count, "a list holds names that are known")
+                if end > VolumeKey.idCount + Self.numberCount {
+                    bytes[end] = UInt8(ascii: ",")
+                    end += 1
+                }
+                for byte in element.utf8 {
+                    bytes[end] = byte
+                    end += 1
+                }
             }
+            return body(UnsafeRawBufferPointer(rebasing: bytes[..<end]))
         }
     }
 }
