@@ -9,6 +9,10 @@ public struct VolumeError: Error, CustomStringConvertible {
         case geometry
         /// Somebody else has mounted the volume.
         case alreadyMounted
+        /// The password is not that of the volume, as far as can be told.
+        case password
+        /// The volume is stored in another way than the options say, or its key object is missing or cannot be read.
+        case encryption
         /// The object store failed.
         case store
     }
