@@ -20,6 +20,7 @@ public enum VolumePassword {
         over objects: any ObjectStore, _ options: VolumeOptions, from old: SecretBytes, to new: SecretBytes,
         timeline: any Timeline, logger: Logger
     ) async throws(VolumeError) {
-        throw VolumeError(.encryption, "cannot change the password of \(options.description): it has no key object")
+        let object = VolumeKeyObject(in: objects, options, for: "change the password of", timeline: timeline, logger: logger)
+        try await object.change(from: old, to: new, .forVolumes)
     }
 }

@@ -2,6 +2,7 @@
 // Copyright (c) the s3backer authors
 
 import BlockStores
+import Cryptography
 import DataPath
 import Logging
 import ObjectStores
@@ -115,3 +116,9 @@ func plainCodec(blockSize: Int) -> CodecStack {
     CodecStack(
         compression: nil, encryption: nil, defaultEncoding: nil, blockSize: blockSize, pool: BufferPool(retainedBytesMax: 0))
 }
+
+/// scrypt without its cost.
+let quickScrypt = ScryptParameters(costLog2: 1, blockSize: 1, parallelism: 1)
+
+/// A password.
+func secret(_ text: String) -> SecretBytes { SecretBytes(Array(text.utf8)) }

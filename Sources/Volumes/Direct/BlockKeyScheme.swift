@@ -9,6 +9,7 @@ public import ObjectStores
 ///     <prefix>NNNNNNNN            block N
 ///     <prefix>HHHHHHHH-NNNNNNNN   block N, hashed names: H spreads neighbouring blocks over the key space
 ///     <prefix>s3backer-mounted    the mount token, never hashed
+///     <prefix>s3backer-key        the key object of a volume encrypted with AES-256-GCM, never hashed
 ///
 /// All numbers are eight lower-case hexadecimal digits. The prefix is taken as it is; nobody adds a slash.
 ///
@@ -36,6 +37,9 @@ public struct BlockKeyScheme: Hashable, Sendable {
 
     /// The name of the object that holds the mount token.
     public var mountTokenKey: ObjectKey { ObjectKey(prefix + "s3backer-mounted") }
+
+    /// The name of the object that holds the wrapped key of a volume encrypted with AES-256-GCM.
+    public var volumeKeyKey: ObjectKey { ObjectKey(prefix + "s3backer-key") }
 
     /// Which block a listed object holds.
     ///
