@@ -2,13 +2,14 @@
 // Copyright (c) the s3backer authors
 
 public import BlockStores
+internal import Cryptography
 public import DataPath
 public import Logging
 public import ObjectStores
 
 /// A volume of the direct layout, open: its sizes, its blocks, and its mount token.
 ///
-///     open:      sizes (block 0)  ->  mount token taken  ->  blocks
+///     open:      sizes (block 0)  ->  password tried  ->  mount token taken  ->  key of a new volume made  ->  blocks
 ///     shutDown:  flush from the top  ->  late attempts over and confirmed  ->  mount token given back
 ///
 /// The layers above ``blocks`` are the Daemon's to compose. The mount token goes last: while it stands, nobody else mounts, so
@@ -60,29 +61,49 @@ public final class Volume: Sendable {
     /// - Throws: `.geometry` when they are not known or not possible; `.store`. Nothing has been changed then.
     public static func detect(
         over objects: any ObjectStore, _ options: VolumeOptions
-    ) async throws(VolumeError) -> (probe: ProbeResult?, decision: GeometryDecision) {
+    ) async throws(VolumeError) -> (answer: ProbeAnswer?, decision: GeometryDecision) {
         let asks = options.detectsSizes || options.sizes.blockSize == nil || options.sizes.diskSize == nil
-        let probe =
-            asks ? try await VolumeProbe(of: objects, keys: options.keys, isAnonymous: options.isAnonymous).run() : nil
+        let answer = asks ? try await probe(objects, options).run() : nil
         let decision = try GeometryDecision.decide(
-            probe: probe, configured: options.sizes, detectsSizes: options.detectsSizes, isForced: options.isForced)
-        return (probe, decision)
+            probe: answer?.result, configured: options.sizes, detectsSizes: options.detectsSizes, isForced: options.isForced)
+        return (answer, decision)
+    }
+
+    private static func probe(_ objects: any ObjectStore, _ options: VolumeOptions) -> VolumeProbe {
+        VolumeProbe(of: objects, keys: options.keys, isAnonymous: options.isAnonymous)
     }
 
     /// Opens a volume.
     ///
+    /// With encryption configured, a block that exists is read first and must be authentic, so that a wrong password ends the
+    /// mount before anything is written.
+    ///
     /// - Parameters:
     ///   - token: Fresh; becomes the volume's mount token unless it is only read.
     ///   - onDetected: Told the sizes, and where they came from, before the mount token is looked at.
-    /// - Throws: As ``detect(over:_:)``, and `.alreadyMounted`. Nothing has been changed then, unless `.store` says that setting
-    ///   the token failed, which may have happened all the same.
+    /// - Throws: As ``detect(over:_:)``; `.password`, `.encryption` and `.alreadyMounted`. Nothing has been changed then, unless
+    ///   `.store` says that setting the token or making a new volume's key failed, which may have happened all the same.
     public static func open(
         over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, pool: BufferPool,
         timeline: any Timeline, logger: Logger,
         onDetected: @Sendable (GeometryDecision) -> Void = { _ in }
     ) async throws(VolumeError) -> Volume {
-        let (probe, decision) = try await detect(over: objects, options)
+        try await open(
+            over: objects, options, token: token, keyParameters: .forVolumes, pool: pool, timeline: timeline, logger: logger,
+            onDetected: onDetected)
+    }
+
+    /// As the public one; `keyParameters` say how hard the password of a new key object is to try.
+    static func open(
+        over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, keyParameters: ScryptParameters,
+        pool: BufferPool, timeline: any Timeline, logger: Logger, onDetected: @Sendable (GeometryDecision) -> Void
+    ) async throws(VolumeError) -> Volume {
+        let (answer, decision) = try await detect(over: objects, options)
         onDetected(decision)
+        let opening = CodecOpening(
+            options: options, geometry: decision.geometry, probe: probe(objects, options), pool: pool, timeline: timeline,
+            logger: logger, keyParameters: keyParameters)
+        let outcome = try await opening.check(answer)
         let hold = MountTokenHold(over: objects, options, timeline: timeline, logger: logger)
         var fence: MountTokenGuard?
         if options.usesMountToken {
@@ -93,17 +114,34 @@ public final class Volume: Sendable {
                 fence = MountTokenGuard(token: token, in: hold.object, timeline: timeline, logger: logger)
             }
         }
+        let codec: CodecStack
+        do throws(VolumeError) {
+            switch outcome {
+            case .ready(let stack): codec = stack
+            case .needsKey: codec = try await opening.makeKey()
+            }
+        } catch {
+            if fence != nil { await giveUp(token, hold, logger) }
+            throw error
+        }
         let blocks = DirectVolume(
-            over: objects, keys: options.keys, geometry: decision.geometry,
-            codec: CodecStack(
-                compression: options.codec.compression, encryption: nil,
-                defaultEncoding: options.codec.defaultContentEncoding, blockSize: decision.geometry.blockSize, pool: pool),
-            isFirstBlockPresent: probe?.isFirstBlockPresent ?? false, checksSizes: probe == nil && !options.isForced,
-            fence: fence,
-            limits: options.limits,
-            timeline: timeline, logger: logger)
+            over: objects, keys: options.keys, geometry: decision.geometry, codec: codec,
+            isFirstBlockPresent: answer?.result.isFirstBlockPresent ?? false,
+            checksSizes: answer == nil && !options.isForced, fence: fence, limits: options.limits, timeline: timeline,
+            logger: logger)
         return Volume(
             blocks: blocks, decision: decision, hold: fence == nil ? nil : hold, timeline: timeline, logger: logger)
+    }
+
+    /// Gives the mount token of an opening back that failed after it was taken.
+    private static func giveUp(_ token: MountToken, _ hold: MountTokenHold, _ logger: Logger) async {
+        // No request is sent for a cancelled task; whoever cancelled the start withdraws the token.
+        guard !Task.isCancelled else { return }
+        do throws(VolumeError) {
+            try await hold.release(token)
+        } catch {
+            logger.warning("\(error.message)", metadata: ["next": "use --reset-mounted-flag"])
+        }
     }
 
     /// Looks after blocks that a late attempt may have changed, until the task is cancelled.

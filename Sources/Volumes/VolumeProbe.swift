@@ -36,6 +36,16 @@ public enum ProbeResult: Hashable, Sendable {
     }
 }
 
+/// What a ``VolumeProbe`` saw.
+public struct ProbeAnswer: Hashable, Sendable {
+    /// What the bucket says about the sizes.
+    public var result: ProbeResult
+    /// The Content-Encoding of block 0; nil when it has none, or has no object.
+    public var firstBlockEncoding: String?
+    /// Whether a key object was seen while all other blocks were looked for: only where ``result`` says that there are none.
+    public var hasKeyObject: Bool
+}
+
 /// Finds out a volume's sizes from the object of block 0.
 ///
 /// One HEAD tells. Where there is no object, a GET of one byte confirms it, since only its answer has a body, which tells a
@@ -44,11 +54,10 @@ public enum ProbeResult: Hashable, Sendable {
 ///
 /// - Source: Docs/Formats/Direct.md "Sizes".
 public struct VolumeProbe: Sendable {
-    /// How many pages of a listing are looked at for a block among other objects.
-    static let listPagesMax = 8
-
-    private let store: any ObjectStore
-    private let keys: BlockKeyScheme
+    /// The objects.
+    let store: any ObjectStore
+    /// How blocks are named.
+    let keys: BlockKeyScheme
     private let isAnonymous: Bool
 
     /// - Parameter isAnonymous: Whether requests are unsigned; then a refusal is explained differently.
@@ -61,18 +70,22 @@ public struct VolumeProbe: Sendable {
     /// Asks.
     ///
     /// - Throws: `.store`, when the object store failed or refused; whether the volume exists is not known then.
-    public func run() async throws(VolumeError) -> ProbeResult {
+    public func run() async throws(VolumeError) -> ProbeAnswer {
         let key = keys.key(of: BlockObject.first)
         do {
             switch try await headConfirmed(key) {
-            case .present(let attributes): return Self.judge(attributes.metadata)
+            case .present(let attributes):
+                let metadata = attributes.metadata
+                return ProbeAnswer(
+                    result: Self.judge(metadata), firstBlockEncoding: metadata.contentEncoding, hasKeyObject: false)
             case .absent: break
             }
-            let others = await otherBlocks()
+            let listing = await listing(blocksMax: 1)
+            var others = listing.otherBlocks(keys)
             if case .unknown = others, case .present = try await store.head(keys.other.key(of: BlockObject.first), .foreground) {
-                return .absent(.otherNames(keys.other.key(of: BlockObject.first), areHashed: keys.other.isHashed))
+                others = .otherNames(keys.other.key(of: BlockObject.first), areHashed: keys.other.isHashed)
             }
-            return .absent(others)
+            return ProbeAnswer(result: .absent(others), firstBlockEncoding: nil, hasKeyObject: listing.hasKeyObject)
         } catch {
             throw explained(error, key)
         }
@@ -131,28 +144,6 @@ public struct VolumeProbe: Sendable {
             throw ObjectStoreError(
                 .malformedAnswer, "cannot read object \"\(key)\": the store says unchanged, unasked",
                 outcomeIsUnknown: false)
-        }
-    }
-
-    /// Whether any other block exists.
-    ///
-    /// A block of the other kind decides nothing before the list ends: beside blocks of the volume's own it is somebody else's.
-    private func otherBlocks() async -> ProbeResult.OtherBlocks {
-        var after: ObjectKey? = keys.keyBeforeAllBlocks
-        var other: ObjectKey?
-        func otherNames(_ key: ObjectKey) -> ProbeResult.OtherBlocks { .otherNames(key, areHashed: keys.other.isHashed) }
-        do {
-            for _ in 0..<Self.listPagesMax {
-                let page = try await store.list(prefix: keys.prefix, after: after, limit: 1000, .foreground)
-                if let entry = page.entries.first(where: { keys.block(named: $0.key) != nil }) { return .example(entry.key) }
-                other = other ?? page.entries.first { keys.other.block(named: $0.key) != nil }?.key
-                guard let next = page.next else { return other.map(otherNames) ?? .none }
-                after = next
-            }
-            if let other { return otherNames(other) }
-            return .unknown("the bucket holds too many other objects under the same prefix")
-        } catch {
-            return .unknown(error.message)
         }
     }
 

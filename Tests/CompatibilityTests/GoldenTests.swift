@@ -43,7 +43,7 @@ struct GoldenTests {
         for entry in set.entries { _ = try await objects.put(entry.key, entry.body, entry.metadata, .none, .foreground) }
         let probe = try await VolumeProbe(of: objects, keys: set.keys, isAnonymous: false).run()
         let volume = try open(set, objects)
-        #expect(probe == .found(volume.geometry))
+        #expect(probe.result == .found(volume.geometry))
         for entry in set.entries {
             guard case .block(.bytes(let bytes), .tag) = try await volume.read(entry.block, ifNot: nil, .foreground) else {
                 Issue.record("\(entry.key) is no block")

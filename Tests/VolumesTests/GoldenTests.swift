@@ -78,7 +78,7 @@ struct GoldenTests {
         }
         let probe = try await VolumeProbe(of: objects, keys: keys, isAnonymous: false).run()
         let volume = try open(objects, isHashed: isHashed)
-        #expect(probe == .found(volume.geometry))
+        #expect(probe.result == .found(volume.geometry))
         for golden in Self.objects {
             let read = try await volume.read(golden.block, ifNot: nil, .foreground)
             #expect(read.contents?.spelt() == golden.bytes)

@@ -15,7 +15,10 @@ extension DirectVolume {
     /// - Throws: `.corrupt` when the volume has other sizes or other names; else why the store could not be asked.
     func isFirstBlockPresent(_ context: IOContext) async throws(BlockStoreError) -> Bool {
         if case .present(let attributes) = try await lookForFirstBlock(keys, context) {
-            if checksSizes { try compare(VolumeProbe.judge(attributes.metadata), keys.key(of: BlockObject.first)) }
+            if checksSizes {
+                try compare(VolumeProbe.judge(attributes.metadata), keys.key(of: BlockObject.first))
+                try compare(attributes.metadata.contentEncoding)
+            }
             return true
         }
         guard checksSizes, case .present = try await lookForFirstBlock(keys.other, context) else { return false }
@@ -52,6 +55,14 @@ extension DirectVolume {
                 metadata: ["object": "\(key)", "problems": "\(problems)"])
         case .found, .absent: break
         }
+    }
+
+    /// Refuses to put plain blocks beside encrypted ones; with encryption, blocks have been read before.
+    private func compare(_ encoding: String?) throws(BlockStoreError) {
+        guard !codec.isAuthenticating, let encoding, let name = EncryptionName.of(ContentEncoding(parsing: encoding)) else {
+            return
+        }
+        throw BlockStoreError(.corrupt, "cannot change the volume: \(EncryptionName.cure(name))")
     }
 
     private static func text(_ geometry: BlockGeometry) -> String {
