@@ -63,6 +63,22 @@ struct TamperingTests {
         }
     }
 
+    @Test("compressed bytes as many as a block has are no block, when the element that tells the compression is taken away")
+    func compressionTakenAway() {
+        for fixture in CodecFixture.encrypted {
+            guard let encryption = fixture.encryption as? CompatibleEncryption else { continue }
+            // What the HMAC covers is the same as for a block whose compressed form happens to have this length.
+            let compressed = [UInt8](repeating: 7, count: CodecFixture.blockSize)
+            let encoding = ContentEncoding(elements: [encryption.encodingName])
+            var body = [UInt8](repeating: 0, count: compressed.count + encryption.tailCountMax)
+            let (count, user) = body.withUnsafeMutableBytes { body in
+                compressed.withUnsafeBytes { encryption.encrypt($0, into: body, of: 5, encoding) }
+            }
+            let form = StoredForm(body: Array(body[..<count]), contentEncoding: encoding.text, user: user)
+            #expect(form.failure(in: fixture.codec, as: 5)?.kind == .unknownEncoding, "\(fixture)")
+        }
+    }
+
     @Test("an object cut off anywhere, or made longer, is noticed", arguments: CodecFixture.encrypted)
     func length(fixture: CodecFixture) {
         let form = fixture.object(fixture.block(), of: 5)
