@@ -15,7 +15,8 @@ let package = Package(
             name: "fuse-zero",
             dependencies: [
                 .product(name: "Stores", package: "s3backer"), .product(name: "Logging", package: "swift-log"),
-            ])
+            ]),
+        .executableTarget(name: "codec", dependencies: [.product(name: "Stores", package: "s3backer")]),
     ],
     swiftLanguageModes: [.v6]
 )
