@@ -95,7 +95,21 @@ extension S3Client {
         for header in response.headers where header.name.hasPrefix(prefix) {
             metadata.user[String(header.name.dropFirst(prefix.count))] = header.value
         }
-        return ObjectAttributes(size: size, eTag: response.header("etag").flatMap(ETag.init(header:)), metadata: metadata)
+        return ObjectAttributes(
+            size: size, eTag: response.header("etag").flatMap(ETag.init(header:)), metadata: metadata,
+            isTagOpaque: Self.isTagOpaque(response))
+    }
+}
+
+extension S3Client {
+    /// Whether the ETag of an answer is no digest of the bytes, however it looks: the store encrypts the object with a key of
+    /// its key service, or of the caller.
+    ///
+    /// - Source: Amazon S3 API Reference, Common Response Headers, ETag.
+    private static func isTagOpaque(_ response: HTTPResponse) -> Bool {
+        let encryption = response.header("x-amz-server-side-encryption")?.lowercased()
+        return encryption == "aws:kms" || encryption == "aws:kms:dsse"
+            || response.header("x-amz-server-side-encryption-customer-algorithm") != nil
     }
 }
 

@@ -128,6 +128,24 @@ struct S3ClientReadTests {
         #expect(fixture.transport.requests.map(\.method) == [.head])
     }
 
+    @Test(
+        "an ETag is marked as no digest where the store encrypts with a key of its key service or of the caller",
+        arguments: [
+            ("x-amz-server-side-encryption", "aws:kms", true), ("x-amz-server-side-encryption", "aws:kms:dsse", true),
+            ("x-amz-server-side-encryption-customer-algorithm", "AES256", true),
+            ("x-amz-server-side-encryption", "AES256", false), ("x-amz-meta-x", "aws:kms", false),
+        ])
+    func opaqueTag(name: String, value: String, isOpaque: Bool) async throws {
+        let fixture = try S3ClientFixture { _ in
+            HTTPResponse(200, ["content-length": "4", "etag": "\"e\"", name: value], text: "body")
+        }
+        #expect(try #require(try await fixture.get("k").object).attributes.isTagOpaque == isOpaque)
+        guard case .present(let attributes) = try await fixture.client.head(ObjectKey("k"), .foreground) else {
+            return #expect(Bool(false))
+        }
+        #expect(attributes.isTagOpaque == isOpaque)
+    }
+
     @Test("a refused head is confirmed by one small get, which tells the Code")
     func confirmedHead() async throws {
         let answers: [(HTTPResponse, ObjectStoreError.Code?)] = [
