@@ -83,3 +83,105 @@ func failure(_ code: ObjectStoreError.Code, isUnknown: Bool = false, retryAfter:
 
 /// Bytes to put.
 func body(_ text: String) -> BufferSlice { BufferSlice(Buffer(copying: Array(text.utf8))) }
+
+/// A store that gives no tags, or makes weak ones of them.
+final class TaglessStore: ObjectStore {
+    private let next: any ObjectStore
+    private let isWeak: Bool
+
+    init(over next: any ObjectStore, isWeak: Bool = false) {
+        self.next = next
+        self.isWeak = isWeak
+    }
+
+    private func changed(_ tag: ETag?) -> ETag? { isWeak ? tag.map { ETag("W/\($0.text)") } : nil }
+
+    private func changed(_ attributes: ObjectAttributes) -> ObjectAttributes {
+        var attributes = attributes
+        attributes.eTag = changed(attributes.eTag)
+        return attributes
+    }
+
+    func get(
+        _ key: ObjectKey, range: Range<Int>?, ifMatch: ETag?, ifNoneMatch: ETag?, _ context: IOContext
+    ) async throws(ObjectStoreError) -> ObjectRead {
+        let read = try await next.get(key, range: range, ifMatch: nil, ifNoneMatch: nil, context)
+        guard case .object(var object) = read else { return read }
+        object.attributes = changed(object.attributes)
+        return .object(object)
+    }
+
+    func head(_ key: ObjectKey, _ context: IOContext) async throws(ObjectStoreError) -> ObjectHead {
+        let head = try await next.head(key, context)
+        guard case .present(let attributes) = head else { return head }
+        return .present(changed(attributes))
+    }
+
+    func put(
+        _ key: ObjectKey, _ body: BufferSlice, _ metadata: ObjectMetadata, _ condition: PutCondition, _ context: IOContext
+    ) async throws(ObjectStoreError) -> Mutation {
+        let mutation = try await next.put(key, body, metadata, condition, context)
+        return Mutation(eTag: changed(mutation.eTag), isSettled: mutation.isSettled)
+    }
+
+    func delete(_ keys: [ObjectKey], _ context: IOContext) async throws(ObjectStoreError) -> Mutation {
+        try await next.delete(keys, context)
+    }
+
+    func list(
+        prefix: String, after: ObjectKey?, limit: Int, _ context: IOContext
+    ) async throws(ObjectStoreError) -> ObjectListPage {
+        var page = try await next.list(prefix: prefix, after: after, limit: limit, context)
+        for index in page.entries.indices { page.entries[index].eTag = changed(page.entries[index].eTag) }
+        return page
+    }
+}
+
+/// A store that lets a test act between a get and its answer.
+final class RelayStore: ObjectStore {
+    typealias Deed = @Sendable () async throws(ObjectStoreError) -> Void
+
+    private let next: any ObjectStore
+    private let deed = Mutex<Deed?>(nil)
+    private let count = Mutex(0)
+
+    init(to next: any ObjectStore) { self.next = next }
+
+    /// How many gets came.
+    var getCount: Int { count.withLock { $0 } }
+
+    /// What happens before the next get is answered.
+    func beforeNextGet(_ deed: @escaping Deed) { self.deed.withLock { $0 = deed } }
+
+    func get(
+        _ key: ObjectKey, range: Range<Int>?, ifMatch: ETag?, ifNoneMatch: ETag?, _ context: IOContext
+    ) async throws(ObjectStoreError) -> ObjectRead {
+        count.withLock { $0 += 1 }
+        let deed = deed.withLock { deed in
+            defer { deed = nil }
+            return deed
+        }
+        if let deed { try await deed() }
+        return try await next.get(key, range: range, ifMatch: ifMatch, ifNoneMatch: ifNoneMatch, context)
+    }
+
+    func head(_ key: ObjectKey, _ context: IOContext) async throws(ObjectStoreError) -> ObjectHead {
+        try await next.head(key, context)
+    }
+
+    func put(
+        _ key: ObjectKey, _ body: BufferSlice, _ metadata: ObjectMetadata, _ condition: PutCondition, _ context: IOContext
+    ) async throws(ObjectStoreError) -> Mutation {
+        try await next.put(key, body, metadata, condition, context)
+    }
+
+    func delete(_ keys: [ObjectKey], _ context: IOContext) async throws(ObjectStoreError) -> Mutation {
+        try await next.delete(keys, context)
+    }
+
+    func list(
+        prefix: String, after: ObjectKey?, limit: Int, _ context: IOContext
+    ) async throws(ObjectStoreError) -> ObjectListPage {
+        try await next.list(prefix: prefix, after: after, limit: limit, context)
+    }
+}

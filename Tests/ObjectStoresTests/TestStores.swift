@@ -76,6 +76,13 @@ enum TestedStore: String, CaseIterable, Sendable, CustomStringConvertible {
     case checkedOverLimited
     case faultyWithoutFaults
     case retryingOverFaulty
+    case guardOverMemory
+    case guardOverVerifying
+    case verifyingOverMemory
+    case retryingOverGuard
+    case checkedGuardOverChecked
+    case guardOverLimited
+    case staleWithoutStaleness
 
     var description: String { rawValue }
 
@@ -102,6 +109,15 @@ enum TestedStore: String, CaseIterable, Sendable, CustomStringConvertible {
         case .checkedOverLimited: return Self.checked(Self.limited(memory))
         case .faultyWithoutFaults:
             return FaultyObjectStore(over: memory, plan: ObjectFaultPlan(), seed: 1, timeline: ManualTimeline())
+        case .guardOverMemory: return Self.guarding(memory)
+        case .guardOverVerifying: return Self.guarding(Self.verifying(memory))
+        case .verifyingOverMemory: return Self.verifying(memory)
+        case .retryingOverGuard: return Self.retrying(Self.guarding(Self.verifying(Self.limited(memory))))
+        case .checkedGuardOverChecked: return Self.checked(Self.guarding(Self.checked(Self.verifying(Self.checked(memory)))))
+        case .guardOverLimited: return Self.guarding(Self.limited(memory))
+        case .staleWithoutStaleness:
+            let plan = StalenessPlan(staleAnswers: 0, convergenceMax: nil, truthfulConditions: 0.5)
+            return StaleObjectStore(over: memory, plan: plan, seed: 1, timeline: ManualTimeline())
         case .retryingOverFaulty:
             // Only faults before the work: after it, a second attempt is not what the contract's cases expect of versions.
             // And few enough: of the hundreds of requests of a case none may meet nine faults in a row.
@@ -120,6 +136,17 @@ enum TestedStore: String, CaseIterable, Sendable, CustomStringConvertible {
     }
 
     private static func checked(_ next: any ObjectStore) -> any ObjectStore { CheckedObjectStore(over: next, logger: silent) }
+
+    private static func verifying(_ next: any ObjectStore) -> any ObjectStore {
+        VerifyingObjectStore(over: next, logger: silent)
+    }
+
+    /// Room for fewer objects than most cases have, so that changes wait for it.
+    private static func guarding(_ next: any ObjectStore) -> any ObjectStore {
+        ConsistencyGuard(
+            over: next, limits: ConsistencyLimits(objectsMax: 4, keptFor: .seconds(10), minWriteDelay: .milliseconds(500)),
+            guards: { _ in true }, timeline: HurriedTimeline(), logger: silent)
+    }
 
     private static func limited(_ next: any ObjectStore) -> any ObjectStore {
         LimitedObjectStore(over: next, limits: RequestLimits(requestsMax: 3, foregroundReserve: 1), logger: silent)
