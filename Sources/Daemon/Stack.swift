@@ -11,6 +11,10 @@ public import Volumes
 public struct StackSettings: Sendable {
     /// How often and how long requests are repeated; nil leaves that layer out, as for local files.
     public var retry: RetryPolicy?
+    /// What is remembered of changed objects, over a store that may answer with older ones; nil leaves that layer out.
+    public var consistency: ConsistencyLimits?
+    /// Whether each body that is read is compared with its ETag; not needed where the codec authenticates it.
+    public var verifiesBodies: Bool
     /// How many requests are in flight; nil leaves that layer out.
     public var limits: RequestLimits?
     /// How many blocks of one request of the kernel are under way at once.
@@ -19,8 +23,13 @@ public struct StackSettings: Sendable {
     public var isChecked: Bool
 
     /// Spells out every setting.
-    public init(retry: RetryPolicy?, limits: RequestLimits?, fanOutMax: Int, isChecked: Bool) {
+    public init(
+        retry: RetryPolicy?, consistency: ConsistencyLimits?, verifiesBodies: Bool, limits: RequestLimits?, fanOutMax: Int,
+        isChecked: Bool
+    ) {
         self.retry = retry
+        self.consistency = consistency
+        self.verifiesBodies = verifiesBodies
         self.limits = limits
         self.fanOutMax = fanOutMax
         self.isChecked = isChecked
@@ -34,10 +43,13 @@ public struct StackSettings: Sendable {
 ///     zeroMap            ZeroMap              knows zeros
 ///     volume.blocks      DirectVolume         blocks to objects
 ///     retrying           RetryingObjectStore  the only retry loop of a request
+///     consistency        ConsistencyGuard     believes no answer that is older than what was written
+///                        VerifyingObjectStore believes no body that is not its ETag's
 ///                        LimitedObjectStore   how many at once, the foreground first
 ///                        the object store     S3Client, DirectoryObjectStore
 ///
-/// Retrying stands above Limited, so that a request that pauses before its next attempt does not hold a place in flight.
+/// Retrying stands above Limited, so that a request that pauses before its next attempt does not hold a place in flight; so does
+/// the guard, whose changes may wait. Retrying stands above the guard, since what the guard does not believe is asked for again.
 public struct Stack: Sendable {
     /// The top.
     public let disk: any Disk
@@ -47,19 +59,42 @@ public struct Stack: Sendable {
     public let zeroMap: ZeroMap
     /// The layer that repeats requests, for its figures.
     public let retrying: RetryingObjectStore?
+    /// The layer that remembers what was written, for its figures.
+    public let consistency: ConsistencyGuard?
+
+    /// The object layers that others ask, from the top.
+    private struct ObjectLayers {
+        var top: any ObjectStore
+        var retrying: RetryingObjectStore?
+        var consistency: ConsistencyGuard?
+    }
 
     /// Puts the object layers over `store`.
+    ///
+    /// - Parameter keys: Which objects are blocks, and so are changed by this program alone.
     private static func objectLayers(
-        over store: any ObjectStore, _ settings: StackSettings, isSigned: Bool, timeline: any Timeline,
-        jitter: @escaping @Sendable () -> Double, logger: Logger
-    ) -> (top: any ObjectStore, retrying: RetryingObjectStore?) {
-        var top = store
-        if let limits = settings.limits { top = LimitedObjectStore(over: top, limits: limits, logger: logger) }
-        if settings.isChecked { top = CheckedObjectStore(over: top, logger: logger) }
-        guard let policy = settings.retry else { return (top, nil) }
+        over store: any ObjectStore, _ settings: StackSettings, keys: BlockKeyScheme, isSigned: Bool,
+        timeline: any Timeline, jitter: @escaping @Sendable () -> Double, logger: Logger
+    ) -> ObjectLayers {
+        let checked = { (next: any ObjectStore) -> any ObjectStore in
+            settings.isChecked ? CheckedObjectStore(over: next, logger: logger) : next
+        }
+        var layers = ObjectLayers(top: store)
+        if let limits = settings.limits { layers.top = LimitedObjectStore(over: layers.top, limits: limits, logger: logger) }
+        layers.top = checked(layers.top)
+        if settings.verifiesBodies { layers.top = checked(VerifyingObjectStore(over: layers.top, logger: logger)) }
+        if let limits = settings.consistency {
+            let consistency = ConsistencyGuard(
+                over: layers.top, limits: limits, guards: { keys.block(named: $0) != nil }, timeline: timeline, logger: logger)
+            layers.consistency = consistency
+            layers.top = checked(consistency)
+        }
+        guard let policy = settings.retry else { return layers }
         let retrying = RetryingObjectStore(
-            over: top, policy: policy, isSigned: isSigned, timeline: timeline, jitter: jitter, logger: logger)
-        return (retrying, retrying)
+            over: layers.top, policy: policy, isSigned: isSigned, timeline: timeline, jitter: jitter, logger: logger)
+        layers.retrying = retrying
+        layers.top = retrying
+        return layers
     }
 
     /// The mount token of a volume that is not opened, over the object layers.
@@ -68,7 +103,8 @@ public struct Stack: Sendable {
         jitter: @escaping @Sendable () -> Double, logger: Logger
     ) -> MountTokenHold {
         let objects = objectLayers(
-            over: store, settings, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter, logger: logger)
+            over: store, settings, keys: options.keys, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter,
+            logger: logger)
         let hold = MountTokenHold(over: objects.top, options, timeline: timeline, logger: logger)
         objects.retrying?.askBeforeRepeats(hold.repeatPermit)
         return hold
@@ -87,7 +123,8 @@ public struct Stack: Sendable {
         onDetected: @Sendable (GeometryDecision) -> Void = { _ in }
     ) async throws(VolumeError) -> Stack {
         let objects = objectLayers(
-            over: store, settings, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter, logger: logger)
+            over: store, settings, keys: options.keys, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter,
+            logger: logger)
         let volume = try await Volume.open(
             over: objects.top, options, token: token, pool: pool, timeline: timeline, logger: logger, onDetected: onDetected)
         objects.retrying?.askBeforeRepeats(volume.repeatPermit)
@@ -99,6 +136,7 @@ public struct Stack: Sendable {
         if options.isReadOnly { blocks = ReadOnlyStore(over: blocks) }
         let disk = BlockDisk(
             over: ReadModifyWrite(over: blocks, pool: pool), fanOutMax: settings.fanOutMax, isReadOnly: options.isReadOnly)
-        return Stack(disk: disk, volume: volume, zeroMap: zeroMap, retrying: objects.retrying)
+        return Stack(
+            disk: disk, volume: volume, zeroMap: zeroMap, retrying: objects.retrying, consistency: objects.consistency)
     }
 }

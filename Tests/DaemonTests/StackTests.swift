@@ -28,7 +28,9 @@ struct StackTests {
             over: store,
             StackSettings(
                 retry: RetryPolicy(initialPause: .milliseconds(1), totalPauseMax: .milliseconds(10)),
-                limits: RequestLimits(requestsMax: 8, foregroundReserve: 2), fanOutMax: 4, isChecked: isChecked),
+                consistency: ConsistencyLimits(objectsMax: 100, keptFor: .seconds(10), minWriteDelay: .zero),
+                verifiesBodies: true, limits: RequestLimits(requestsMax: 8, foregroundReserve: 2), fanOutMax: 4,
+                isChecked: isChecked),
             options, token: .random(), pool: pool, timeline: timeline, jitter: { 0 },
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }

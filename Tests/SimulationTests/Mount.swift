@@ -51,7 +51,8 @@ struct Mount: Sendable {
             isForced: isForced, usesMountToken: true, isAnonymous: false, hostName: "host", limits: scenario.settlement)
         let wire = Wire(to: world.faulty, world)
         let settings = StackSettings(
-            retry: scenario.policy, limits: scenario.limits, fanOutMax: scenario.fanOutMax, isChecked: true)
+            retry: scenario.policy, consistency: scenario.consistency, verifiesBodies: true, limits: scenario.limits,
+            fanOutMax: scenario.fanOutMax, isChecked: true)
         let stack = try await Stack.open(
             over: wire, settings, options, token: token, pool: world.pool, timeline: world.timeline,
             jitter: { jitter.withLock { $0.fraction() } }, logger: world.logger)

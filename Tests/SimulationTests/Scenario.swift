@@ -35,6 +35,8 @@ struct Scenario: Sendable {
     let policy: RetryPolicy
     let limits: RequestLimits
     let settlement: SettlementLimits
+    /// What the guard remembers; nil: there is none.
+    let consistency: ConsistencyLimits?
     let fanOutMax: Int
     let clientCount: Int
     let stepsPerClient: Int
@@ -77,6 +79,10 @@ struct Scenario: Sendable {
                 .crash(atRequest: Int.random(in: 3...120, using: &generator), isBeforeRequest: generator.chance(0.5))
             }
         }
+        let consistency = ConsistencyLimits(
+            objectsMax: Int.random(in: 1...8, using: &generator), keptFor: .seconds(Int.random(in: 1...20, using: &generator)),
+            minWriteDelay: .milliseconds(generator.chance(0.5) ? 0 : 500))
+        self.consistency = generator.chance(0.5) ? consistency : nil
     }
 
     /// Few blocks, so that requests meet often.

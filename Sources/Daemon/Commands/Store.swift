@@ -46,7 +46,8 @@ struct Store {
             return Store(
                 objects: objects, client: nil,
                 stackSettings: StackSettings(
-                    retry: nil, limits: nil, fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
+                    retry: nil, consistency: nil, verifiesBodies: false, limits: nil, fanOutMax: fanOutMax,
+                    isChecked: settings.process.isDebug),
                 volumeOptions: options(settings, isReadOnly: isReadOnly, isAnonymous: false, attemptTimeout: .seconds(1)))
         case .s3(let bucket):
             let client = try S3Client.open(bucket, pool: pool, timeline: timeline, logger: logger)
@@ -55,7 +56,8 @@ struct Store {
             return Store(
                 objects: client, client: client,
                 stackSettings: StackSettings(
-                    retry: policy, limits: RequestLimits(requestsMax: requestsMax, foregroundReserve: foregroundReserve),
+                    retry: policy, consistency: nil, verifiesBodies: true,
+                    limits: RequestLimits(requestsMax: requestsMax, foregroundReserve: foregroundReserve),
                     fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
                 volumeOptions: options(
                     settings, isReadOnly: isReadOnly, isAnonymous: bucket.credentials == nil,
