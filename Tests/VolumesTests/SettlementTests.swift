@@ -43,6 +43,20 @@ struct SettlementTests {
         #expect(fixture.volume.statistics.mended == 1)
     }
 
+    @Test("a block without a tag that the layers below call stale is written again, not given up")
+    func staleConfirmation() async throws {
+        let fixture = try await Fixture()
+        try await writeUnsettled(fixture, 1, to: 3)
+        fixture.store.on { $0.hasPrefix("PUT") ? .tagged(nil) : .done }
+        try await fixture.write(2, to: 3)
+        fixture.store.on { request in
+            guard request.hasPrefix("GET"), request.hasSuffix("00000003") else { return .done }
+            return .fails(ObjectStoreError(.stale, "an older version", outcomeIsUnknown: false))
+        }
+        try await fixture.volume.flush(.everything)
+        #expect(fixture.volume.statistics.mended == 1)
+    }
+
     @Test("an older delete that arrives late is undone by the next flush")
     func lateDelete() async throws {
         let fixture = try await Fixture()
