@@ -37,7 +37,7 @@ final class RequestSigner: Sendable {
         }
         return HTTPRequest(
             method: request.method, url: endpoint.url(path: request.path, query: request.encodedQuery),
-            headers: request.headers, body: request.body, answerSizeMax: request.answerSizeMax)
+            headers: request.headers + request.unsignedHeaders, body: request.body, answerSizeMax: request.answerSizeMax)
     }
 
     private func sign(_ request: inout S3Request, _ credentials: Credentials, _ date: CalendarDate) {

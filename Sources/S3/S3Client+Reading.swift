@@ -19,6 +19,11 @@ extension S3Client {
         }
         if let ifMatch { request.add("if-match", ifMatch.quoted) }
         if let ifNoneMatch { request.add("if-none-match", ifNoneMatch.quoted) }
+        // Names what objects are stored with, so that nobody on the way decodes them. Proxies rewrite this header (that of
+        // Google's storage always does), so it must not be part of the signature.
+        if let accepted = settings.acceptEncoding {
+            request.unsignedHeaders.append(HTTPField("accept-encoding", accepted))
+        }
         let response = try await send(request, for: operation)
         switch response.status {
         case 200: return .object(try whole(response, cutTo: range, operation))

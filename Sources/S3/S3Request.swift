@@ -11,8 +11,10 @@ struct S3Request: Sendable {
     var path: String
     /// The query: plain names and values; a name without a value (`?delete`) has nil.
     var query: [(name: String, value: String?)] = []
-    /// The headers, all of which are signed; names in lower case, each once.
+    /// The headers that are signed; names in lower case, each once.
     var headers: [HTTPField] = []
+    /// Headers that are not signed, because proxies on the way change them; names in lower case, each once.
+    var unsignedHeaders: [HTTPField] = []
     /// The body; nil for none.
     var body: BufferSlice?
     /// How large a successful answer may be, in bytes.

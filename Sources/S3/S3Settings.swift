@@ -15,6 +15,8 @@ public struct S3Settings: Sendable {
     public var storageClass: String?
     /// How the server encrypts new objects; nil leaves it to the bucket.
     public var serverSideEncryption: ServerSideEncryption?
+    /// The content codings that the reader of objects understands (`Accept-Encoding`); nil sends no such header.
+    public var acceptEncoding: String?
     /// The largest object that is read, in bytes; protects against a server that never stops.
     public var objectSizeMax: Int
 

@@ -48,6 +48,19 @@ struct CurlTransportTests {
         #expect(fixture.server.requests.last?.header("content-length") == "0")
     }
 
+    @Test("a body is never decoded on the way, whatever encoding it has", arguments: ["deflate", "gzip", "zstd", "br"])
+    func contentEncoding(name: String) async throws {
+        // No stream of any of these: to decode it would fail.
+        let fixture = try CurlFixture { _ in
+            ScriptedAnswer(200, headers: [("Content-Encoding", name)], body: Array("plain bytes".utf8))
+        }
+        defer { fixture.stop() }
+        let response = try await fixture.send(.get, headers: [HTTPField("accept-encoding", "deflate, zstd")])
+        #expect(BufferSlice(response.body).bytes == Array("plain bytes".utf8))
+        #expect(response.header("content-encoding") == name)
+        #expect(fixture.server.requests.last?.header("accept-encoding") == "deflate, zstd")
+    }
+
     @Test("connections are reused, and handles too")
     func reuse() async throws {
         let fixture = try CurlFixture { _ in ScriptedAnswer(200, body: [1]) }

@@ -42,6 +42,22 @@ struct S3ClientReadTests {
         #expect(fixture.transport.requests.last?.header("if-match") == "W/\"x\"")
     }
 
+    @Test("a get names the encodings that are understood, unsigned, since proxies rewrite that header; nothing else does")
+    func acceptEncoding() async throws {
+        let fixture = try S3ClientFixture({ $0.acceptEncoding = "deflate, zstd, encrypt-AES-128-CBC" }) { _ in
+            HTTPResponse(200, ["etag": "\"e\"", "content-length": "4"], text: "body")
+        }
+        _ = try await fixture.get("k")
+        let get = try #require(fixture.transport.requests.last)
+        #expect(get.header("accept-encoding") == "deflate, zstd, encrypt-AES-128-CBC")
+        #expect(get.header("authorization")?.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date,") == true)
+        _ = try await fixture.put("k")
+        #expect(fixture.transport.requests.last?.header("accept-encoding") == nil)
+        let silent = try S3ClientFixture { _ in HTTPResponse(200, ["etag": "\"e\""], text: "body") }
+        _ = try await silent.get("k")
+        #expect(silent.transport.requests.last?.header("accept-encoding") == nil)
+    }
+
     @Test("a 304 that nobody asked for is an error")
     func unasked304() async throws {
         let fixture = try S3ClientFixture { _ in HTTPResponse(304) }
