@@ -80,13 +80,13 @@ public final class Volume: Sendable {
     ///
     /// - Parameters:
     ///   - token: Fresh; becomes the volume's mount token unless it is only read.
-    ///   - onDetected: Told the sizes, and where they came from, before the mount token is looked at.
+    ///   - onDetected: Told the sizes, and where they came from, before the mount token is looked at; may refuse them.
     /// - Throws: As ``detect(over:_:)``; `.password`, `.encryption` and `.alreadyMounted`. Nothing has been changed then, unless
     ///   `.store` says that setting the token or making a new volume's key failed, which may have happened all the same.
     public static func open(
         over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, pool: BufferPool,
         timeline: any Timeline, logger: Logger,
-        onDetected: @Sendable (GeometryDecision) -> Void = { _ in }
+        onDetected: @Sendable (GeometryDecision) throws(VolumeError) -> Void = { _ in }
     ) async throws(VolumeError) -> Volume {
         try await open(
             over: objects, options, token: token, keyParameters: .forVolumes, pool: pool, timeline: timeline, logger: logger,
@@ -96,10 +96,11 @@ public final class Volume: Sendable {
     /// As the public one; `keyParameters` say how hard the password of a new key object is to try.
     static func open(
         over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, keyParameters: ScryptParameters,
-        pool: BufferPool, timeline: any Timeline, logger: Logger, onDetected: @Sendable (GeometryDecision) -> Void
+        pool: BufferPool, timeline: any Timeline, logger: Logger,
+        onDetected: @Sendable (GeometryDecision) throws(VolumeError) -> Void
     ) async throws(VolumeError) -> Volume {
         let (answer, decision) = try await detect(over: objects, options)
-        onDetected(decision)
+        try onDetected(decision)
         let opening = CodecOpening(
             options: options, geometry: decision.geometry, probe: probe(objects, options), pool: pool, timeline: timeline,
             logger: logger, keyParameters: keyParameters)
