@@ -32,13 +32,22 @@ private func run(program: String, arguments: [String]) throws(UserError) -> Int3
         Console.write(Version.text)
         return 0
     }
-    let settings = try Settings(words, in: .ofProcess).withAbsolutePaths()
+    let surroundings = Surroundings.ofProcess
+    let settings = try Settings(words, in: surroundings).withAbsolutePaths()
     for warning in settings.warnings { Console.say(warning) }
     switch settings.command {
     case .resetMountToken: return try ResetMountToken(settings).run()
     case .mount(let mountPoint):
         let mount = try Mount(settings, at: mountPoint)
-        return call?.isRehearsal == true ? 0 : try mount.run()
+        // A rehearsal asks nobody for a password: the mount itself would ask again.
+        guard call?.isRehearsal != true else { return 0 }
+        return try mount.run(password: try settings.codec.encryption?.password.read(in: surroundings))
+    case .changePassword(let new):
+        guard let old = settings.codec.encryption?.password else {
+            preconditionFailure("without encryption there is no password")
+        }
+        return try ChangePassword(settings).run(
+            from: try old.read(in: surroundings), to: try new.readNew(in: surroundings))
     }
 }
 

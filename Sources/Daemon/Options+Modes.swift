@@ -9,6 +9,8 @@ extension OptionDescription {
         name: "force", .flag, .modes, "Override other sizes and a foreign mount token")
     static let resetMountedFlag = OptionDescription(
         name: "reset-mounted-flag", .flag, .modes, "Remove the mount token and end")
+    static let changePassword = OptionDescription(
+        name: "changePassword", .flag, .modes, "Change the password of a volume of AES-256-GCM and end")
     static let configFile = OptionDescription(
         name: "configFile", .text("FILE"), .modes, "Read more arguments from a file (also -F FILE)")
     static let quiet = OptionDescription(
@@ -24,6 +26,6 @@ extension OptionDescription {
 
     /// What the program does, and what it says.
     static let modesOptions: [OptionDescription] = [
-        .test, .force, .resetMountedFlag, .configFile, .quiet, .debug, .debugHTTP, .help, .version,
+        .test, .force, .resetMountedFlag, .changePassword, .configFile, .quiet, .debug, .debugHTTP, .help, .version,
     ]
 }

@@ -97,6 +97,17 @@ public struct Stack: Sendable {
         return layers
     }
 
+    /// The object layers alone, for a command that opens no volume.
+    static func objects(
+        over store: any ObjectStore, _ settings: StackSettings, _ options: VolumeOptions, timeline: any Timeline,
+        jitter: @escaping @Sendable () -> Double, logger: Logger
+    ) -> any ObjectStore {
+        objectLayers(
+            over: store, settings, keys: options.keys, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter,
+            logger: logger
+        ).top
+    }
+
     /// The mount token of a volume that is not opened, over the object layers.
     static func mountTokenHold(
         over store: any ObjectStore, _ settings: StackSettings, _ options: VolumeOptions, timeline: any Timeline,
@@ -116,7 +127,7 @@ public struct Stack: Sendable {
     ///   - token: Becomes the volume's mount token, unless the volume is only read.
     ///   - jitter: Gives a new number of 0 ..< 1 at each call, for pauses.
     ///   - onDetected: As in `Volume.open`.
-    /// - Throws: As `Volume.open`.
+    /// - Throws: As `Volume.open`; `.geometry` also when `settings.consistency` would come to a standstill on this volume.
     public static func open(
         over store: any ObjectStore, _ settings: StackSettings, _ options: VolumeOptions, token: MountToken,
         pool: BufferPool, timeline: any Timeline, jitter: @escaping @Sendable () -> Double, logger: Logger,
@@ -126,7 +137,11 @@ public struct Stack: Sendable {
             over: store, settings, keys: options.keys, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter,
             logger: logger)
         let volume = try await Volume.open(
-            over: objects.top, options, token: token, pool: pool, timeline: timeline, logger: logger, onDetected: onDetected)
+            over: objects.top, options, token: token, pool: pool, timeline: timeline, logger: logger
+        ) { decision throws(VolumeError) in
+            try settings.consistency?.check(decision.geometry)
+            onDetected(decision)
+        }
         objects.retrying?.askBeforeRepeats(volume.repeatPermit)
         let checked = { (next: any BlockStore, name: String) -> any BlockStore in
             settings.isChecked ? CheckedStore(over: next, name: name, logger: logger) : next

@@ -31,9 +31,6 @@ struct CodecOpening: Sendable {
     /// What a new key object asks of whoever tries passwords.
     let keyParameters: ScryptParameters
 
-    /// What divides the block size of every volume that the C program encrypts.
-    private static let compatibleBlockUnit = 16
-
     /// What ``check(_:)`` found.
     enum Outcome: Sendable {
         /// The codecs, which read the volume.
@@ -49,7 +46,7 @@ struct CodecOpening: Sendable {
     /// Makes the codecs, and looks whether the volume is stored in their way and under this password. Changes nothing.
     ///
     /// - Parameter answer: What the look for the sizes saw; nil when there was none.
-    /// - Throws: `.password`, `.encryption`, `.store`; `.geometry` for blocks too small to be encrypted.
+    /// - Throws: `.password`, `.encryption`, `.store`.
     func check(_ answer: ProbeAnswer?) async throws(VolumeError) -> Outcome {
         guard let encryption = options.codec.encryption else {
             try await requireUnencrypted(answer)
@@ -57,12 +54,6 @@ struct CodecOpening: Sendable {
         }
         switch encryption.scheme {
         case .compatible(let cipher, let keyCount):
-            guard geometry.blockSize % Self.compatibleBlockUnit == 0 else {
-                throw failure(
-                    .geometry,
-                    "its block size \(geometry.blockSize) is not a multiple of \(Self.compatibleBlockUnit), which "
-                        + "--encrypt takes")
-            }
             let sample = try await sample(answer)
             if case .none(hasKeyObject: true) = sample { throw otherScheme() }
             let compatible = CompatibleEncryption(

@@ -27,7 +27,7 @@ struct CommandLineTests {
     private static func sample(_ option: OptionDescription) -> String? {
         switch option.form {
         case .flag: nil
-        case .text: "text"
+        case .text, .optionalText: "text"
         case .number: "7"
         case .size: "64k"
         case .fileMode: "0640"
@@ -53,6 +53,21 @@ struct CommandLineTests {
                 || text.contains("true")
         }
         #expect(given.count == 1)
+    }
+
+    @Test(
+        "an option whose value may be left out is understood without one in all syntaxes, and is not mistaken for the word behind it",
+        arguments: OptionTable.supported.filter { if case .optionalText = $0.form { true } else { false } })
+    func optionalValues(option: OptionDescription) throws {
+        let expected = ["--" + option.name]
+        #expect(try readWords(["--" + option.name, "bucket"]).options == expected)
+        #expect(try readWords(["--" + option.name, "bucket"]).positionals == ["bucket"])
+        #expect(try readWords(["-o", option.name + ",ssl"]).options == expected + ["--ssl"])
+        #expect(try readWords(["-F", "f"], files: ["f": "--\(option.name)\n"]).options == expected)
+        let parsed = try ParsedOptions.read(expected + ["--ssl"])
+        #expect(parsed.ssl && (parsed.compress == "" || parsed.encrypt == ""))
+        #expect(try ParsedOptions.read(["--compress=zstd", "--compress"]).compress == "")
+        #expect(try ParsedOptions.read(["--compress", "--compress=zstd"]).compress == "zstd")
     }
 
     @Test("an option of the C program that this version has not is refused by name", arguments: OptionDescription.laterOptions)
@@ -99,6 +114,10 @@ struct CommandLineTests {
         arguments: [
             (["--bogus"], "unknown option \"--bogus\"; \"s3backer --help\" lists the options"),
             (["--bogus=1"], "unknown option \"--bogus\"; \"s3backer --help\" lists the options"),
+            (["-password=hunter2"], "unknown option \"-password\"; \"s3backer --help\" lists the options"),
+            (["--Password=hunter2"], "unknown option \"--Password\"; did you mean \"--password\"?"),
+            (["--password", "hunter2"], "cannot use \"--password\": its value is missing; write \"--password=PASSWORD\""),
+            (["--compress="], "cannot use \"--compress=\": its value is missing; write \"--compress\" or \"--compress=ALG\""),
             (["-x"], "unknown option \"-x\"; \"s3backer --help\" lists the options"),
             (["--blocksize=4k"], "unknown option \"--blocksize\"; did you mean \"--blockSize\"?"),
             (["-o", "readonly"], "unknown option \"-o readonly\"; did you mean \"--readOnly\"?"),

@@ -5,30 +5,6 @@ import Testing
 
 @testable import Daemon
 
-/// Surroundings without a machine: one access file at its default place, one environment variable.
-private func surroundings(accessFile: String? = "AKID:default-secret\n", variables: [String: String] = [:]) -> Surroundings {
-    let variables = ["HOME": "/home/u"].merging(variables) { _, new in new }
-    return Surroundings(
-        variable: { variables[$0] },
-        readAccessFile: { path in
-            guard let accessFile, path == "/home/u/.s3backer_passwd" || path == "keys" else {
-                return .failure(SystemFailure(code: 2))
-            }
-            return .success(Array(accessFile.utf8))
-        }, userID: 7, groupID: 8)
-}
-
-private func settings(_ arguments: String..., in around: Surroundings = surroundings()) throws(UserError) -> Settings {
-    try Settings(try CommandLineReader.read(arguments), in: around)
-}
-
-private func failure(_ arguments: [String], in around: Surroundings = surroundings()) -> String? {
-    do {
-        _ = try Settings(try CommandLineReader.read(arguments), in: around)
-        return nil
-    } catch { return error.message }
-}
-
 private func bucket(_ settings: Settings) throws -> BucketSettings {
     guard case .s3(let bucket) = settings.store else { throw UserError("no bucket") }
     return bucket
@@ -40,8 +16,10 @@ struct SettingsTests {
     func defaults() throws {
         let settings = try settings("bucket", "/mnt")
         let bucket = try bucket(settings)
-        #expect(settings.command == .mount(at: "/mnt"))
+        guard case .mount(at: "/mnt") = settings.command else { throw UserError("not a mount") }
         #expect(settings.layout == LayoutSettings(prefix: "", isHashed: false))
+        #expect(settings.codec.compression == nil && settings.codec.encryption == nil && settings.consistency == nil)
+        #expect(settings.codec.defaultContentEncoding == nil)
         #expect(settings.geometry == GeometrySettings(sizeBytes: nil, blockSize: nil, isAutoDetected: true, isForced: false))
         #expect(bucket.baseURL == "http://s3.amazonaws.com/" && !bucket.isVirtualHost && bucket.region == "us-east-1")
         #expect(bucket.signature == .aws4)

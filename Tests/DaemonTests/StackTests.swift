@@ -17,6 +17,7 @@ struct StackTests {
 
     private func open(
         _ store: any ObjectStore, size: UInt64? = nil, isReadOnly: Bool = false, isChecked: Bool = true,
+        consistency: ConsistencyLimits? = ConsistencyLimits(objectsMax: 100, keptFor: .seconds(10), minWriteDelay: .zero),
         timeline: ManualTimeline = ManualTimeline()
     ) async throws(VolumeError) -> Stack {
         let options = VolumeOptions(
@@ -28,8 +29,8 @@ struct StackTests {
             over: store,
             StackSettings(
                 retry: RetryPolicy(initialPause: .milliseconds(1), totalPauseMax: .milliseconds(10)),
-                consistency: ConsistencyLimits(objectsMax: 100, keptFor: .seconds(10), minWriteDelay: .zero),
-                verifiesBodies: true, limits: RequestLimits(requestsMax: 8, foregroundReserve: 2), fanOutMax: 4,
+                consistency: consistency, verifiesBodies: true, limits: RequestLimits(requestsMax: 8, foregroundReserve: 2),
+                fanOutMax: 4,
                 isChecked: isChecked),
             options, token: .random(), pool: pool, timeline: timeline, jitter: { 0 },
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -47,6 +48,31 @@ struct StackTests {
         let read = try await second.disk.read(5000..<25_000, .foreground)
         #expect(Array(read.bytes) == bytes)
         await #expect(throws: BlockStoreError.self) { try await second.disk.zero(0..<4096, .foreground) }
+    }
+
+    @Test("what is remembered for ever must have room for every block; else the volume is left alone")
+    func consistencyTooSmall() async throws {
+        let store = MemoryObjectStore()
+        let limits = { ConsistencyLimits(objectsMax: $0, keptFor: $1, minWriteDelay: .zero) }
+        await #expect {
+            _ = try await open(store, size: 1 << 20, consistency: limits(255, nil))
+        } throws: { error in
+            (error as? VolumeError)?.message
+                == "cannot use \"--md5CacheSize=255\" without \"--md5CacheTime\": the volume has 256 blocks, and writes would wait "
+                + "for ever once 255 are remembered; give a time, or a size of 256"
+        }
+        // No mount token was left.
+        let stack = try await open(store, size: 1 << 20, consistency: limits(256, nil))
+        try await stack.volume.shutDown(flushing: stack.disk)
+        let timed = try await open(store, size: 1 << 20, consistency: limits(1, .seconds(1)))
+        #expect(limits(257, nil).warning(timed.volume.geometry)?.contains("is more than the 256 blocks") == true)
+        #expect(limits(256, nil).warning(timed.volume.geometry) == nil)
+        let statistics = StackStatistics(of: timed, client: nil)
+        #expect(statistics.text().contains("md5_cache_current_size       0 blocks\n"))
+        statistics.reset()
+        #expect(
+            !StackStatistics(of: try await open(MemoryObjectStore(), size: 1 << 20, consistency: nil), client: nil)
+                .text().contains("md5_cache"))
     }
 
     @Test("a volume that is mounted is not mounted again")

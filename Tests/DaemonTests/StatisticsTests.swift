@@ -56,6 +56,26 @@ struct StatisticsTests {
                 """)
     }
 
+    @Test("what is remembered of written blocks stands before the last line")
+    func writtenBlocks() {
+        let report = StatisticsReport(
+            zeroBlocks: .init(size: 1, readHits: 2, writeHits: 3),
+            writtenBlocks: .init(
+                size: 7, dataHits: 8, fullDelays: .milliseconds(250), writeDelays: .milliseconds(1500)))
+        #expect(
+            report.text == """
+                zero_block_cache_size        1 blocks
+                zero_block_cache_read_hits   2
+                zero_block_cache_write_hits  3
+                md5_cache_current_size       7 blocks
+                md5_cache_data_hits          8
+                md5_cache_full_delays        0.250 sec
+                md5_cache_write_delays       1.500 sec
+                out_of_memory_errors         0
+
+                """)
+    }
+
     @Test("a section stands there only if its layer exists")
     func sections() {
         #expect(StatisticsReport().text == "out_of_memory_errors         0\n")

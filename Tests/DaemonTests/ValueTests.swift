@@ -57,7 +57,9 @@ struct ValueTests {
             ("--accessKey=abc", "--accessKey=***"), ("--accessKey=a,b", "--accessKey=***"),
             ("--accessKeyEnv=abc", "--accessKeyEnv=abc"),
             ("size=1m,accessKey=ab\\,c,ssl", "size=1m,accessKey=*****,ssl"), ("-oaccessKey=x", "-oaccessKey=*"),
-            ("--password=p", "--password=*"), ("--prefix=accessKey", "--prefix=accessKey"),
+            ("--password=p", "--password=*"), ("-opassword=a b,ssl", "-opassword=***,ssl"),
+            ("encrypt,password=p\\054q", "encrypt,password=******"), ("--passwordFile=abc", "--passwordFile=abc"),
+            ("--newPasswordFile=abc", "--newPasswordFile=abc"), ("--prefix=accessKey", "--prefix=accessKey"),
         ])
     func masking(argument: String, expected: String) {
         var memory = Array("s3backer\0\(argument)\0end".utf8)

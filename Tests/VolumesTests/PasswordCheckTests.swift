@@ -236,14 +236,6 @@ struct PasswordCheckTests {
         #expect(fixture.changedNothing())
     }
 
-    @Test("blocks that the C program would not encrypt are refused")
-    func smallBlocks() async throws {
-        let error = await refusal(fixture.options(.aes128) { $0.sizes = ConfiguredSizes(blockSize: 8, diskSize: 1 << 20) })
-        #expect(error?.code == .geometry)
-        #expect(error?.message == "cannot open bucket \"b/vm\": its block size 8 is not a multiple of 16, which --encrypt takes")
-        _ = try await fixture.open(fixture.options(.gcm) { $0.sizes = ConfiguredSizes(blockSize: 8, diskSize: 1 << 20) })
-    }
-
     @Test("where block 0 is zeros without an object, another block is tried", arguments: [Way.aes128, .gcm], [true, false])
     func withoutFirstBlock(way: Way, isDetected: Bool) async throws {
         try await fixture.make(way)

@@ -93,7 +93,9 @@ struct CommandLineReader {
         case let text where text.hasPrefix("-o"):
             try take(list: try value(of: "-o", attached: String(text.dropFirst(2)), word), at: word)
         default:
-            throw UserError("\(word.origin)unknown option \"\(word.text)\"; \"s3backer --help\" lists the options")
+            // Without what stands behind the "=": it may be a secret, meant for an option with two dashes.
+            let name = splitAtEquals(word.text).name
+            throw UserError("\(word.origin)unknown option \"\(name)\"; \"s3backer --help\" lists the options")
         }
     }
 

@@ -13,6 +13,7 @@ enum HelpText {
             "    s3backer [options] BUCKET[/SUBDIR] MOUNTPOINT",
             "    s3backer --test [options] DIRECTORY MOUNTPOINT",
             "    s3backer --reset-mounted-flag [options] BUCKET[/SUBDIR]",
+            "    s3backer --changePassword [options] BUCKET[/SUBDIR]",
         ]
         for section in OptionSection.allCases where section != .later {
             lines += ["", "\(section.rawValue):"]

@@ -11,6 +11,8 @@ struct OptionDescription: Sendable {
         case flag
         /// Any text; the word that stands for it in the help.
         case text(String)
+        /// A text that may be left out together with its `=`, but is not empty; the word that stands for it in the help.
+        case optionalText(String)
         /// A whole number, as ``WholeNumber``; the word that stands for it in the help.
         case number(String)
         /// A number of bytes or bits, as ``ByteSize``; what is measured, for messages.
@@ -49,6 +51,7 @@ struct OptionDescription: Sendable {
         switch form {
         case .flag: "--\(name)"
         case .text(let word), .number(let word): "--\(name)=\(word)"
+        case .optionalText(let word): "--\(name)[=\(word)]"
         case .size: "--\(name)=SIZE"
         case .fileMode: "--\(name)=MODE"
         }
@@ -60,6 +63,8 @@ enum OptionSection: String, CaseIterable, Sendable {
     case credentials = "Credentials"
     case endpoint = "Endpoint and requests"
     case objects = "Objects"
+    case codec = "Compression and encryption"
+    case consistency = "Eventually consistent stores"
     case geometry = "Geometry"
     case fileSystem = "File system"
     case modes = "Modes"

@@ -48,9 +48,13 @@ extension OptionDescription {
     /// - Throws: The user's line, when the value is missing, superfluous or not of the option's form.
     func check(value: String?) throws(UserError) -> String? {
         switch (form, value) {
-        case (.flag, nil), (.text, .some): return nil
+        case (.flag, nil), (.text, .some), (.optionalText, nil): return nil
         case (.flag, .some): throw UserError("cannot use \"--\(name)=...\": the option takes no value; write \"--\(name)\"")
         case (_, nil): throw UserError("cannot use \"--\(name)\": its value is missing; write \"\(usage)\"")
+        case (.optionalText(let word), .some(let text)):
+            guard !text.isEmpty else {
+                throw UserError("cannot use \"--\(name)=\": its value is missing; write \"--\(name)\" or \"--\(name)=\(word)\"")
+            }
         case (.number, .some(let text)): return try check(number: text)
         case (.size(let what), .some(let text)): try check(size: text, of: what)
         case (.fileMode, .some(let text)):

@@ -36,6 +36,21 @@ struct ParsedOptions: ParsableArguments {
     @Option(.sse) var sse: String?
     @Option(.sseKeyID) var sseKeyID: String?
 
+    /// Empty when no algorithm was named.
+    @Option(.compress) var compress: String?
+    @Option(.compressLevel) var compressLevel: String?
+    @Option(.defaultContentEncoding) var defaultContentEncoding: String?
+    /// Empty when no cipher was named.
+    @Option(.encrypt) var encrypt: String?
+    @Option(.password) var password: String?
+    @Option(.passwordFile) var passwordFile: String?
+    @Option(.newPasswordFile) var newPasswordFile: String?
+    @Option(.keyLength) var keyLength: WholeNumber?
+
+    @Option(.md5CacheSize) var md5CacheSize: WholeNumber?
+    @Option(.md5CacheTime) var md5CacheTime: WholeNumber?
+    @Option(.minWriteDelay) var minWriteDelay: WholeNumber?
+
     @Option(.size) var size: ByteSize?
     @Option(.blockSize) var blockSize: ByteSize?
     @Flag(.noAutoDetect) var noAutoDetect: Bool
@@ -52,6 +67,7 @@ struct ParsedOptions: ParsableArguments {
     @Flag(.test) var test: Bool
     @Flag(.force) var force: Bool
     @Flag(.resetMountedFlag) var resetMountedFlag: Bool
+    @Flag(.changePassword) var changePassword: Bool
     @Flag(.quiet) var quiet: Bool
     @Flag(.debug) var debug: Bool
     @Flag(.debugHTTP) var debugHTTP: Bool
@@ -65,10 +81,16 @@ struct ParsedOptions: ParsableArguments {
             return try ParsedOptions.parse(
                 words.flatMap { word in
                     let (name, value) = splitAtEquals(word)
-                    return [name] + (value.map { [$0] } ?? [])
+                    return [name] + (value.map { [$0] } ?? valueLeftOut(of: name))
                 })
         } catch {
             throw UserError(ParsedOptions.message(for: error))
         }
+    }
+
+    /// An empty word where ArgumentParser wants a value and the user need not give one.
+    private static func valueLeftOut(of dashed: String) -> [String] {
+        guard case .optionalText = OptionTable.option(named: String(dashed.dropFirst(2)))?.form else { return [] }
+        return [""]
     }
 }

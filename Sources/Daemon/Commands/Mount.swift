@@ -3,6 +3,7 @@
 
 internal import BlockStores
 internal import CLinux
+internal import Cryptography
 internal import DataPath
 internal import FUSE
 internal import Glibc
@@ -40,9 +41,10 @@ struct Mount {
 
     /// Mounts, serves and shuts down; in the background unless the user wants otherwise.
     ///
+    /// - Parameter password: What encrypted blocks are read and written with; nil without encryption.
     /// - Returns: The exit status, when the mount has ended. In the background the parent process exits here.
     /// - Throws: Why nothing was, or could be, mounted.
-    func run() throws(UserError) -> Int32 {
+    func run(password: SecretBytes?) throws(UserError) -> Int32 {
         let background = settings.process.isForeground ? nil : try Daemonise.fork()
         // For this thread and all it starts: memory reclaim must not wait for I/O that only this process can do. Refused
         // without CAP_SYS_RESOURCE, and then done without. See: 'man 2 PR_SET_IO_FLUSHER'.
@@ -51,7 +53,7 @@ struct Mount {
         let process = ServingProcess(settings)
         StopSignals.start(process.stopping, logger: process.logger)
         process.logConfiguration(settings)
-        let (stack, statistics) = try open(process)
+        let (stack, statistics) = try open(process, password)
         let session = FUSESession(
             settings: fuse, disk: stack.disk, statistics: statistics, executor: process.ioPool, pool: process.bufferPool,
             logger: process.logger)
@@ -68,9 +70,9 @@ struct Mount {
         }
     }
 
-    private func open(_ process: ServingProcess) throws(UserError) -> (Stack, StackStatistics) {
+    private func open(_ process: ServingProcess, _ password: SecretBytes?) throws(UserError) -> (Stack, StackStatistics) {
         let store = try Store.open(
-            settings, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
+            settings, password: password, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
         let isTalkative = !settings.process.isQuiet
         if isTalkative, settings.geometry.isAutoDetected { Console.say("auto-detecting block size and total file size...") }
         let token = MountToken.random()
@@ -84,7 +86,10 @@ struct Mount {
                         logger: process.logger
                     ) { decision in
                         if isTalkative { Console.say(decision.notice) }
-                        for warning in decision.warnings { Console.say("warning: \(warning)") }
+                        let reduction = store.stackSettings.consistency?.warning(decision.geometry)
+                        for warning in decision.warnings + [reduction].compactMap(\.self) {
+                            Console.say("warning: \(warning)")
+                        }
                         mayHoldToken.store(!store.volumeOptions.isReadOnly, ordering: .relaxed)
                     })
             } catch {

@@ -21,7 +21,7 @@ struct ResetMountToken {
         StopSignals.start(process.stopping, logger: process.logger)
         process.logConfiguration(settings)
         let store = try Store.open(
-            settings, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
+            settings, password: nil, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
         let hold = Stack.mountTokenHold(
             over: store.objects, store.stackSettings, store.volumeOptions, timeline: process.timeline,
             jitter: { Double.random(in: 0..<1) }, logger: process.logger)

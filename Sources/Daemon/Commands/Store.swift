@@ -2,6 +2,7 @@
 // Copyright (c) the s3backer authors
 
 internal import BlockStores
+internal import Cryptography
 internal import DataPath
 internal import Glibc
 internal import Logging
@@ -29,11 +30,13 @@ struct Store {
 
     /// Opens the store; asks nothing of the network.
     ///
+    /// - Parameter password: What blocks are encrypted with; nil where no block is read or written, or none is encrypted.
     /// - Throws: When the directory cannot be used, or curl cannot start.
     static func open(
-        _ settings: Settings, pool: BufferPool, timeline: any Timeline, logger: Logger
+        _ settings: Settings, password: SecretBytes?, pool: BufferPool, timeline: any Timeline, logger: Logger
     ) throws(UserError) -> Store {
-        let isReadOnly = settings.fileSystem.isReadOnly && settings.command != .resetMountToken
+        // A command that writes one object of its own is not stopped by options of the mount, as a line of fstab may hold them.
+        let isReadOnly = settings.fileSystem.isReadOnly && settings.command.isMount
         switch settings.store {
         case .directory(let path):
             let objects: DirectoryObjectStore
@@ -46,32 +49,38 @@ struct Store {
             return Store(
                 objects: objects, client: nil,
                 stackSettings: StackSettings(
-                    retry: nil, consistency: nil, verifiesBodies: false, limits: nil, fanOutMax: fanOutMax,
-                    isChecked: settings.process.isDebug),
-                volumeOptions: options(settings, isReadOnly: isReadOnly, isAnonymous: false, attemptTimeout: .seconds(1)))
+                    retry: nil, consistency: settings.consistency?.limits, verifiesBodies: false, limits: nil,
+                    fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
+                volumeOptions: options(
+                    settings, codec: settings.codec.options(password, salt: "/" + settings.layout.prefix),
+                    isReadOnly: isReadOnly, isAnonymous: false, attemptTimeout: .seconds(1)))
         case .s3(let bucket):
-            let client = try S3Client.open(bucket, pool: pool, timeline: timeline, logger: logger)
+            let client = try S3Client.open(
+                bucket, acceptEncoding: settings.codec.acceptEncoding, pool: pool, timeline: timeline, logger: logger)
             let policy = RetryPolicy(
                 initialPause: bucket.connection.initialRetryPause, totalPauseMax: bucket.connection.totalRetryPauseMax)
             return Store(
                 objects: client, client: client,
                 stackSettings: StackSettings(
-                    retry: policy, consistency: nil, verifiesBodies: true,
+                    retry: policy, consistency: settings.consistency?.limits,
+                    // An encrypted block proves by itself that it is whole.
+                    verifiesBodies: settings.codec.encryption == nil,
                     limits: RequestLimits(requestsMax: requestsMax, foregroundReserve: foregroundReserve),
                     fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
                 volumeOptions: options(
-                    settings, isReadOnly: isReadOnly, isAnonymous: bucket.credentials == nil,
+                    settings, codec: settings.codec.options(password, salt: bucket.bucket + "/" + settings.layout.prefix),
+                    isReadOnly: isReadOnly, isAnonymous: bucket.credentials == nil,
                     attemptTimeout: bucket.connection.timeout))
         }
     }
 
     private static func options(
-        _ settings: Settings, isReadOnly: Bool, isAnonymous: Bool, attemptTimeout: Duration
+        _ settings: Settings, codec: CodecOptions, isReadOnly: Bool, isAnonymous: Bool, attemptTimeout: Duration
     ) -> VolumeOptions {
         VolumeOptions(
             description: settings.volumeName,
             keys: BlockKeyScheme(prefix: settings.layout.prefix, isHashed: settings.layout.isHashed),
-            codec: .plain,
+            codec: codec,
             sizes: ConfiguredSizes(blockSize: settings.geometry.blockSize, diskSize: settings.geometry.sizeBytes),
             detectsSizes: settings.geometry.isAutoDetected, isReadOnly: isReadOnly, isForced: settings.geometry.isForced,
             usesMountToken: true, isAnonymous: isAnonymous, hostName: hostName,
@@ -87,12 +96,44 @@ struct Store {
     }
 }
 
+extension ConsistencySettings {
+    /// The same, as the guard wants it.
+    var limits: ConsistencyLimits {
+        ConsistencyLimits(objectsMax: blocksMax, keptFor: keptFor, minWriteDelay: minWriteDelay)
+    }
+}
+
+extension CodecSettings {
+    /// The settings of codecs, as the volume wants them.
+    ///
+    /// - Parameters:
+    ///   - password: Nil leaves encryption out: for what touches no block.
+    ///   - salt: Where the volume is, `BUCKET/PREFIX`; a local directory has no bucket.
+    func options(_ password: SecretBytes?, salt: String) -> CodecOptions {
+        var encrypted: EncryptionOptions?
+        if let encryption, let password {
+            encrypted = EncryptionOptions(scheme: encryption.scheme, password: password, salt: salt)
+        }
+        return CodecOptions(
+            compression: compression, encryption: encrypted, defaultContentEncoding: defaultContentEncoding)
+    }
+
+    /// The encodings that a block may have, as a request's Accept-Encoding lists them.
+    ///
+    /// - Source: RFC 9110 section 12.5.3; Docs/Formats/Direct.md.
+    var acceptEncoding: String {
+        (Compression.Kind.allCases.map(\.rawValue) + (encryption.map { ["encrypt-" + $0.scheme.cipherName] } ?? []))
+            .joined(separator: ", ")
+    }
+}
+
 extension S3Client {
     /// Makes a client from settings.
     ///
+    /// - Parameter acceptEncoding: The encodings that blocks may have.
     /// - Throws: When the base URL is not one, or curl cannot start.
     static func open(
-        _ bucket: BucketSettings, pool: BufferPool, timeline: any Timeline, logger: Logger
+        _ bucket: BucketSettings, acceptEncoding: String, pool: BufferPool, timeline: any Timeline, logger: Logger
     ) throws(UserError) -> S3Client {
         let endpoint: Endpoint
         do {
@@ -109,6 +150,7 @@ extension S3Client {
         settings.signatureVersion = bucket.signature == .aws2 ? .v2 : .v4
         settings.accessType = AccessType(rawValue: bucket.objects.accessType)
         settings.storageClass = bucket.objects.storageClass
+        settings.acceptEncoding = acceptEncoding
         settings.serverSideEncryption = bucket.objects.encryption
         do {
             let transport = try CurlTransport(

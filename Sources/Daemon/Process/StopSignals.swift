@@ -82,7 +82,7 @@ enum StopSignals {
     }
 
     /// Whether whoever started the process wants it to ignore this signal.
-    private static func isIgnored(_ number: Int32) -> Bool {
+    static func isIgnored(_ number: Int32) -> Bool {
         var action = sigaction()
         // See: 'man 2 sigaction'; SIG_IGN is the address 1.
         guard sigaction(number, nil, &action) == 0 else { return false }

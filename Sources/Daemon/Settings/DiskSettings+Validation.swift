@@ -8,7 +8,7 @@ extension GeometrySettings {
         sizeBytes = try Self.diskSize(options.size, blockSize: blockSize)
         isAutoDetected = !options.noAutoDetect
         isForced = options.force
-        guard isAutoDetected || sizeBytes != nil || options.resetMountedFlag else {
+        guard isAutoDetected || sizeBytes != nil || options.resetMountedFlag || options.changePassword else {
             throw UserError("cannot mount with \"--noAutoDetect\": the size is not known; use \"--size\"")
         }
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+internal import Volumes
+
 extension Settings {
     /// Checks a command line as a whole. The first thing that is wrong is reported.
     ///
@@ -35,7 +37,10 @@ extension Settings {
         if options.statsFileMirrorInterval != nil, options.statsFileMirror == nil {
             warnings.append("warning: \"--statsFileMirrorInterval\" has no effect without \"--statsFileMirror\"")
         }
+        codec = try CodecSettings(options, warnings: &warnings)
+        consistency = try ConsistencySettings(options, isReadOnly: isReadOnly)
         geometry = try GeometrySettings(options)
+        try Self.check(blockSize: geometry.blockSize, codec.encryption)
         if case .s3(let bucket) = store { try bucket.connection.check(blockSize: geometry.blockSize ?? 0) }
         try Self.check(blockCacheSize: options.blockCacheSize)
         command = try Self.command(words, options)
@@ -51,10 +56,18 @@ extension Settings {
             throw UserError("unexpected argument \"\(words.positionals[2])\" after the mount point; put options in front")
         }
         let mountPoint = words.positionals.dropFirst().first
-        if options.resetMountedFlag {
-            guard let mountPoint else { return .resetMountToken }
-            throw UserError(
-                "cannot use mount point \"\(mountPoint)\" with \"--reset-mounted-flag\": nothing is mounted; leave it out")
+        let (reset, change) = (OptionDescription.resetMountedFlag, OptionDescription.changePassword)
+        guard !options.resetMountedFlag || !options.changePassword else {
+            throw UserError("cannot use \"--\(reset.name)\" and \"--\(change.name)\" together: give one after the other")
+        }
+        if options.resetMountedFlag || options.changePassword {
+            let mode = options.resetMountedFlag ? reset : change
+            if let mountPoint {
+                throw UserError(
+                    "cannot use mount point \"\(mountPoint)\" with \"--\(mode.name)\": nothing is mounted; leave it out")
+            }
+            if options.resetMountedFlag { return .resetMountToken }
+            return .changePassword(to: options.newPasswordFile.map(PasswordSource.file) ?? .terminal)
         }
         guard let mountPoint, !mountPoint.isEmpty else {
             throw UserError("cannot mount: no mount point was given; write \"s3backer BUCKET MOUNTPOINT\"")
@@ -92,6 +105,12 @@ extension Settings {
             throw UserError("cannot use bucket/prefix \"\(place)\" together with \"--prefix\": give the prefix once")
         }
         return (String(place[..<slash]), subdirectory + "/")
+    }
+
+    /// - Source: s3backer(1), "ENCRYPTION": the C program refuses blocks that are no multiple of 16 bytes.
+    private static func check(blockSize: Int?, _ encryption: EncryptionSettings?) throws(UserError) {
+        guard let blockSize, blockSize < 16, let encryption, encryption.scheme != .aes256GCM else { return }
+        throw UserError("invalid block size \"\(blockSize)\": encrypted blocks have at least 16 bytes")
     }
 
     private static func check(blockCacheSize: WholeNumber?) throws(UserError) {

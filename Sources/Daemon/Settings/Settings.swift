@@ -4,11 +4,18 @@
 /// Everything the user has decided, checked; made before anything on disk or on S3 is touched, and never changed after.
 struct Settings: Sendable {
     /// What is to be done.
-    enum Command: Equatable, Sendable {
+    enum Command: Sendable {
         /// Serve the disk at this mount point, as the user wrote it.
         case mount(at: String)
         /// Remove the mount token.
         case resetMountToken
+        /// Change the password, to the one that is found there.
+        case changePassword(to: PasswordSource)
+
+        /// Whether a disk is served.
+        var isMount: Bool {
+            if case .mount = self { true } else { false }
+        }
     }
 
     /// What is to be done.
@@ -17,6 +24,10 @@ struct Settings: Sendable {
     var store: StoreSettings
     /// What the objects are called.
     let layout: LayoutSettings
+    /// What is done to blocks between memory and store.
+    let codec: CodecSettings
+    /// What is remembered of written blocks; nil is nothing.
+    let consistency: ConsistencySettings?
     /// How large the disk is.
     let geometry: GeometrySettings
     /// What the mounted directory looks like.

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+internal import Cryptography
 internal import Glibc
 
-/// What a command line is read against: the process's environment, and the one file that settings come from.
+/// What a command line is read against: the process's environment, the one file that settings come from, and the terminal.
 struct Surroundings {
     /// The value of an environment variable.
     var variable: (String) -> String?
     /// Reads the access file.
     var readAccessFile: (String) -> Result<[UInt8], SystemFailure>
+    /// Asks whoever sits at the terminal for a password, after a prompt such as `Password: `; never an empty one.
+    var askPassword: (String) throws(UserError) -> SecretBytes
     /// Who runs the process.
     var userID: UInt32
     /// The group that runs the process.
@@ -19,6 +22,7 @@ struct Surroundings {
         Surroundings(
             variable: { name in getenv(name).map { String(cString: $0) } },
             readAccessFile: { readWholeFile(path: $0, bytesMax: 1 << 20) },
+            askPassword: { (prompt) throws(UserError) in try Terminal().askPassword(prompt) },
             userID: getuid(), groupID: getgid())
     }
 }

@@ -23,16 +23,24 @@ struct StackStatistics: StatisticsText {
         let zero = stack.zeroMap.statistics
         return StatisticsReport(
             http: client.map { http($0.statistics) },
-            zeroBlocks: .init(size: zero.size, readHits: zero.readHits, writeHits: zero.writeHits)
+            zeroBlocks: .init(size: zero.size, readHits: zero.readHits, writeHits: zero.writeHits),
+            writtenBlocks: stack.consistency.map { written($0.statistics) }
         ).text
     }
 
-    /// Sets the counters of all layers back to zero; what is known of zeros stays known.
+    /// Sets the counters of all layers back to zero; what is known of zeros and of written blocks stays known.
     func reset() {
         stack.zeroMap.resetStatistics()
         stack.volume.blocks.resetStatistics()
         stack.retrying?.resetStatistics()
+        stack.consistency?.resetStatistics()
         client?.resetStatistics()
+    }
+
+    private func written(_ consistency: ConsistencyStatistics) -> StatisticsReport.WrittenBlocks {
+        .init(
+            size: UInt64(consistency.currentSize), dataHits: consistency.dataHits, fullDelays: consistency.fullDelays,
+            writeDelays: consistency.writeDelays)
     }
 
     private func http(_ client: S3Statistics) -> StatisticsReport.HTTP {

@@ -85,16 +85,31 @@ struct StatisticsReport: Equatable {
         var writeHits: UInt64 = 0
     }
 
+    /// What is remembered of written blocks.
+    struct WrittenBlocks: Equatable {
+        /// Blocks that are remembered.
+        var size: UInt64 = 0
+        /// Requests that needed no answer of the store.
+        var dataHits: UInt64 = 0
+        /// How long writes have waited for room.
+        var fullDelays = Duration.zero
+        /// How long writes have waited because the last one of the same block was too recent.
+        var writeDelays = Duration.zero
+    }
+
     /// What happened at the store; nil in the local mode.
     var http: HTTP?
     /// What is known of zeros; nil when nothing keeps that.
     var zeroBlocks: ZeroBlocks?
+    /// What is remembered of written blocks; nil without `--md5CacheSize`.
+    var writtenBlocks: WrittenBlocks?
 
     /// The whole text.
     var text: String {
         var lines: [String] = []
         if let http { lines += Self.requestLines(http) + Self.answerLines(http) + Self.transportLines(http) }
         if let zeroBlocks { lines += Self.lines(zeroBlocks) }
+        if let writtenBlocks { lines += Self.lines(writtenBlocks) }
         lines.append(Self.line("out_of_memory_errors", "\(http?.outOfMemory ?? 0)"))
         return lines.joined()
     }
@@ -150,6 +165,15 @@ struct StatisticsReport: Equatable {
             line("zero_block_cache_size", "\(zero.size) blocks"),
             line("zero_block_cache_read_hits", "\(zero.readHits)"),
             line("zero_block_cache_write_hits", "\(zero.writeHits)"),
+        ]
+    }
+
+    private static func lines(_ written: WrittenBlocks) -> [String] {
+        [
+            line("md5_cache_current_size", "\(written.size) blocks"),
+            line("md5_cache_data_hits", "\(written.dataHits)"),
+            line("md5_cache_full_delays", seconds(written.fullDelays)),
+            line("md5_cache_write_delays", seconds(written.writeDelays)),
         ]
     }
 
