@@ -32,7 +32,8 @@ struct CipherAlgorithm: @unchecked Sendable {
         let key = key?.baseAddress?.assumingMemoryBound(to: UInt8.self)
         let status = EVP_CipherInit_ex2(context, pointer, key, nil, isEncrypting ? 1 : 0, nil)
         precondition(status == 1, "libcrypto cannot take the key of a cipher")
-        EVP_CIPHER_CTX_set_padding(context, 0)
+        // A stream has no padding; and a context that is told so tells it again, at some cost, with each key.
+        if EVP_CIPHER_get_block_size(pointer) > 1 { EVP_CIPHER_CTX_set_padding(context, 0) }
         return context
     }
 

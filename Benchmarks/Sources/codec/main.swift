@@ -84,10 +84,11 @@ func measure(_ item: Case, blockSize: Int) -> (codec: Duration, bare: Duration) 
     return best
 }
 
-func run() {
+/// With an argument, only the form of this name: for a profiler.
+func run(only name: String?) {
     print("| block | form | codecs, us | bare calls, us | ratio |\n|---|---|---|---|---|")
     for blockSize in [4096, 128 << 10, 1 << 20] {
-        for item in makeCases() {
+        for item in makeCases() where name == nil || item.name == name {
             let best = measure(item, blockSize: blockSize)
             let figures = [microseconds(best.codec), microseconds(best.bare)].map { ($0 * 100).rounded() / 100 }
             let ratio = (best.codec / best.bare * 100).rounded() / 100
@@ -96,4 +97,4 @@ func run() {
     }
 }
 
-run()
+run(only: CommandLine.arguments.dropFirst().first)
