@@ -141,7 +141,7 @@ struct MountOptions: Sendable, Equatable {
         case "max_write": maxWrite = try Self.number(value, of: name, in: 4096...(1 << 20))
         case "max_readahead": maxReadahead = try Self.number(value, of: name, in: 0...UInt32.max)
         case "max_threads": threadCountMax = try Self.number(value, of: name, in: 1...1024)
-        default: throw Self.unknown("\(name)=\(value)")
+        default: throw Self.unknown("\(name)=...")
         }
     }
 
@@ -161,8 +161,9 @@ struct MountOptions: Sendable, Equatable {
         FUSEError(.badOption, "cannot use the mount option \"\(name)=\(value)\": the value makes no sense; see fuse(8)")
     }
 
+    /// - Parameter option: Its name, without the value: that may be a secret, meant for an option of another name.
     private static func unknown(_ option: String) -> FUSEError {
-        FUSEError(.badOption, "cannot use the mount option \"\(option)\": there is no such option; see fuse(8)")
+        FUSEError(.badOption, "cannot use the mount option \"\(option)\": there is no such option; see s3backer(1) and fuse(8)")
     }
 }
 
