@@ -128,9 +128,11 @@ final class CodecStack: Sendable {
         if let encryption { bytes = try decrypt(body, metadata, of: block, plan, encryption) }
         guard let kind = plan.compression else {
             guard bytes.count == blockSize else {
-                throw CodecError(
-                    .damaged,
-                    "it has \(bytes.count) bytes instead of \(blockSize); was the volume written with another block size?")
+                var text = "it has \(bytes.count) bytes instead of \(blockSize); was the volume written with another block size?"
+                if metadata.contentEncoding == nil, bytes.count < blockSize {
+                    text += " if the object has lost its Content-Encoding, use --defaultContentEncoding"
+                }
+                throw CodecError(.damaged, text)
             }
             return bytes
         }

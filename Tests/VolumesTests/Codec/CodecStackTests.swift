@@ -177,6 +177,15 @@ struct CodecStackTests {
         }
     }
 
+    @Test("an object that has no encoding and is too short may have lost it, and the message names the cure")
+    func lostEncoding() throws {
+        let fixture = CodecFixture("", .deflate(level: 9))
+        var form = fixture.object(fixture.block(), of: 7)
+        form.contentEncoding = nil
+        let error = form.failure(in: CodecFixture("").codec, as: 7)
+        #expect(error?.message.hasSuffix("if the object has lost its Content-Encoding, use --defaultContentEncoding") == true)
+    }
+
     @Test("two objects of the same block differ under AES-256-GCM, and are equal under the compatible scheme")
     func determinism() {
         for fixture in CodecFixture.encrypted {
