@@ -101,7 +101,7 @@ extension CodecOpening {
         }
         return failure(
             .password,
-            "\(text); it is a wrong password, another --keyLength, or a volume written under another bucket name or prefix",
+            "\(text); check the password and --keyLength, and that the volume was written under this bucket name and prefix",
             cause: error)
     }
 }

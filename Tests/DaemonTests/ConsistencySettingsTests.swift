@@ -31,7 +31,7 @@ struct ConsistencySettingsTests {
             (
                 ["--md5CacheSize=9", "--md5CacheTime=4", "--minWriteDelay=5"],
                 "cannot use \"--md5CacheTime=4\": it is shorter than \"--minWriteDelay=5\", so a block would be forgotten "
-                    + "before it may be written again"
+                    + "before it may be written again; make it longer"
             ),
         ])
     func refusals(arguments: [String], expected: String) {

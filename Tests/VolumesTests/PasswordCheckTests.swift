@@ -106,7 +106,7 @@ struct PasswordCheckTests {
         #expect(log.filter { $0.hasPrefix("GET vm/0") }.count == 5)
         #expect(log.filter { $0.hasPrefix("LIST") }.count == 1)
         #expect(error?.message.hasPrefix("cannot open bucket \"b/vm\": block 00000000 (object \"vm/00000000\"): ") == true)
-        #expect(error?.message.contains("wrong password") == true)
+        #expect(error?.message.contains("check the password and --keyLength") == true)
         #expect(error?.message.contains("falsch") == false)
     }
 

@@ -104,7 +104,7 @@ struct VolumeKeyObjectTests {
         #expect(
             text
                 == "cannot open bucket \"b/vm\": the password is not that of the volume, or its key object \"vm/s3backer-key\" was "
-                + "changed")
+                + "changed; try again, or restore the object from a copy")
     }
 
     @Test("a PUT whose answer is lost is waited for, and its object used if it is there", arguments: 1...2)

@@ -24,7 +24,7 @@ struct ConsistencySettings: Equatable, Sendable {
         guard time == 0 || time >= delay else {
             throw UserError(
                 "cannot use \"--md5CacheTime=\(time)\": it is shorter than \"--minWriteDelay=\(delay)\", so a block would be "
-                    + "forgotten before it may be written again")
+                    + "forgotten before it may be written again; make it longer")
         }
         guard size > 0 else { return nil }
         blocksMax = size

@@ -61,7 +61,9 @@ struct VolumeKeyObject: Sendable {
         do throws(ObjectStoreError) {
             answer = try await store.get(key, range: nil, ifMatch: nil, ifNoneMatch: nil, .foreground)
         } catch {
-            throw failure(.store, "cannot read its key object \"\(key)\": \(error.message)", cause: error)
+            var text = "cannot read its key object \"\(key)\": \(error.message)"
+            if [.connectFailed, .hostUnknown, .timedOut].contains(error.code) { text += "; check --baseURL and the network" }
+            throw failure(.store, text, cause: error)
         }
         switch answer {
         case .absent: return nil
@@ -87,7 +89,10 @@ struct VolumeKeyObject: Sendable {
         switch record.unwrap(by: password) {
         case .key(let key): return key
         case .notAuthentic:
-            throw failure(.password, "\(name) is not that of the volume, or its key object \"\(key)\" was changed")
+            throw failure(
+                .password,
+                "\(name) is not that of the volume, or its key object \"\(key)\" was changed; try again, or restore the object "
+                    + "from a copy")
         case .outOfMemory: throw outOfMemory()
         }
     }
@@ -200,6 +205,6 @@ struct VolumeKeyObject: Sendable {
     }
 
     private func outOfMemory() -> VolumeError {
-        failure(.store, "there is not the memory that turning a password into a key takes")
+        failure(.store, "there is not the memory that turning a password into a key takes; free some")
     }
 }
