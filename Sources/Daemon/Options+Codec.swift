@@ -4,14 +4,16 @@
 /// Each entry says itself, in its help text, what it is for.
 extension OptionDescription {
     static let compress = OptionDescription(
-        name: "compress", .optionalText("ALG"), .codec, "Compress new blocks: deflate or zstd", default: "deflate if named")
+        name: "compress", .optionalText("ALG"), .codec, "Compress new blocks: deflate or zstd",
+        default: "none; alone: deflate")
     static let compressLevel = OptionDescription(
         name: "compress-level", .text("LEVEL"), .codec, "How hard: deflate -1 ... 9, zstd -131072 ... 22",
         default: "the algorithm's")
     static let defaultContentEncoding = OptionDescription(
         name: "defaultContentEncoding", .text("ENCODING"), .codec, "Encoding of blocks that name none", default: "none")
     static let encrypt = OptionDescription(
-        name: "encrypt", .optionalText("CIPHER"), .codec, "Encrypt and authenticate blocks", default: "AES-128-CBC if named")
+        name: "encrypt", .optionalText("CIPHER"), .codec, "Encrypt blocks; AES-256-GCM is safest",
+        default: "none; alone: AES-128-CBC")
     static let password = OptionDescription(
         name: "password", .text("PASSWORD"), .codec, "The password; better kept in passwordFile", default: "asked for",
         isSecret: true)
