@@ -6,7 +6,7 @@ internal import Cryptography
 /// What objects say about their encryption, and what `--encrypt` must say then.
 enum EncryptionName {
     /// The scheme with a volume key.
-    static let aes256GCM = "AES-256-GCM"
+    static let aes256GCM = GCMEncryption.cipherName
 
     /// The encryption that a Content-Encoding names, spelt as `--encrypt` has it where it is known; nil when it names none.
     static func of(_ encoding: ContentEncoding?) -> String? {
