@@ -189,6 +189,47 @@ extension Integration {
         }
 
         @Test(
+            "a file system on AES-256-GCM with zstd survives a remount, and no object holds a byte of it in the clear",
+            .needs(.root, .fuse, .loop, .gateway, .curl))
+        func fileSystem() throws {
+            try withWorkspace { workspace in
+                let bucket = try Bucket(in: workspace)
+                let password = try workspace.write(Self.secret + "\n", to: "password")
+                let flags =
+                    try bucket.flags() + ["--encrypt=AES-256-GCM", "--compress=zstd", "--passwordFile=\(password)", bucket.name]
+                let tree = try SampleTree(in: workspace, name: "tree", fileCount: 60, seed: 11)
+                let marker = String(repeating: "in the clear ", count: 2000)
+                let inside = try workspace.directory("inside")
+                let writer = try Mount(["--size=32m", "--blockSize=64k"] + flags, in: workspace, name: "writer")
+                try writer.start()
+                var device = try LoopDevice(over: writer.file)
+                try FileSystem.ext4.make(on: device.path)
+                try FileSystem.ext4.mount(device.path, at: inside)
+                try tree.copy(to: inside)
+                try Command.run("cp", [try workspace.write(marker, to: "marker"), "\(inside)/marker"])
+                try FileSystem.ext4.unmount(inside)
+                try device.detach()
+                try writer.unmount()
+
+                for key in try bucket.keys().filter({ $0.hasPrefix("0") }) {
+                    let encoding = try bucket.head(key)?["content-encoding"]
+                    #expect(encoding == "zstd, encrypt-AES-256-GCM", "\(key)")
+                    #expect(try bucket.get(key).range(of: Data("in the clear".utf8)) == nil, "\(key)")
+                }
+                let reader = try Mount(flags, in: workspace, name: "reader")
+                try reader.start()
+                device = try LoopDevice(over: reader.file)
+                try FileSystem.ext4.check(device.path)
+                try FileSystem.ext4.mount(device.path, at: inside)
+                try tree.compare(with: inside)
+                #expect(try String(contentsOfFile: "\(inside)/marker", encoding: .utf8) == marker)
+                try FileSystem.ext4.unmount(inside)
+                try device.detach()
+                try reader.unmount()
+            }
+        }
+
+        @Test(
             "a changed password opens the same data, also of a volume that is mounted, and the old one does not any more",
             .needs(.root, .fuse, .gateway, .curl))
         func changedPassword() throws {
