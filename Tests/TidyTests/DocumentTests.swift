@@ -112,6 +112,9 @@ enum Documents {
         Word(word: "s3backer-blocksize", document: "Docs/Formats/Direct.md", folder: "Sources/Volumes"),
         Word(word: "s3backer-filesize", document: "Docs/Formats/Direct.md", folder: "Sources/Volumes"),
         Word(word: "s3backer-mount-token", document: "Docs/Formats/Direct.md", folder: "Sources/Volumes"),
+        Word(word: "s3backer-hmac", document: "Docs/Formats/Direct.md", folder: "Sources/Volumes"),
+        Word(word: "s3backer-key", document: "Docs/Formats/Encryption.md", folder: "Sources/Volumes"),
+        Word(word: "AES-256-GCM", document: "Docs/Formats/Encryption.md", folder: "Sources/Volumes"),
         Word(word: "application/x-s3backer-block", document: "Docs/Formats/Direct.md", folder: "Sources/Volumes"),
     ]
 
