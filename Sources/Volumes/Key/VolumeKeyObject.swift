@@ -74,7 +74,8 @@ struct VolumeKeyObject: Sendable {
                 return Found(
                     record: try VolumeKeyRecord(parsing: object.body.bytes), eTag: object.attributes.eTag)
             } catch {
-                throw failure(.encryption, "its key object \"\(key)\" cannot be used: \(error.message)", cause: error)
+                throw failure(
+                    .encryption, "its key object \"\(key)\" cannot be used: \(error.message); \(error.cure)", cause: error)
             }
         }
     }

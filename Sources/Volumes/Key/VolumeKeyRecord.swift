@@ -62,6 +62,8 @@ extension VolumeKeyRecord {
     struct ParsingError: Error {
         /// The cause.
         let message: String
+        /// What to do about it.
+        var cure = "restore the object from a copy"
         /// It is longer than any record.
         static let tooLarge = ParsingError(message: "it has more than \(bytesMax) bytes")
     }
@@ -93,7 +95,9 @@ extension VolumeKeyRecord {
             digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
         else { return ParsingError(message: "its first line names no version") }
         let number = String(decoding: digits, as: UTF8.self)
-        return ParsingError(message: "it was written by a newer version of this program (format \(number), known is \(version))")
+        return ParsingError(
+            message: "it was written by a newer version of this program (format \(number), known is \(version))",
+            cure: "use that version")
     }
 
     private static func digits(
