@@ -101,22 +101,27 @@ extension DirectVolume {
     private func holds(
         _ expected: Settlement.Expectation, _ block: BlockNumber, _ context: IOContext
     ) async throws(ObjectStoreError) -> Bool {
-        let key = keys.key(of: block)
-        if let eTag = expected.eTag, BlockObject.isStrong(eTag) {
-            guard case .present(let attributes) = try await store.head(key, context) else { return false }
-            return attributes.eTag == eTag
-        }
-        // Without a tag that tells bytes apart, the bytes themselves are compared.
-        let answer: ObjectRead
         do throws(ObjectStoreError) {
-            answer = try await store.get(key, range: nil, ifMatch: nil, ifNoneMatch: nil, context)
+            let key = keys.key(of: block)
+            if let eTag = expected.eTag, BlockObject.isStrong(eTag) {
+                guard case .present(let attributes) = try await store.head(key, context) else { return false }
+                return attributes.eTag == eTag
+            }
+            // Without a tag that tells bytes apart, the bytes themselves are compared.
+            let answer = try await store.get(key, range: nil, ifMatch: nil, ifNoneMatch: nil, context)
+            guard case .object(let object) = answer else { return false }
+            return await isForm(object, of: expected.contents, at: block)
         } catch {
-            // Known by the layers below to be something else than was written last, which is what is asked here.
+            // Known by the layers below to be something else than was written last, which is what is asked here. They may have
+            // forgotten the attempt that brought it, and insist on the last write even to a HEAD.
             guard error.code == .stale else { throw error }
             return false
         }
-        guard case .object(let object) = answer else { return false }
-        let wanted = BlockObject.body(expected.contents, geometry)
+    }
+
+    /// Whether `object` is a stored form of `contents`.
+    private func isForm(_ object: Object, of contents: BlockContents, at block: BlockNumber) async -> Bool {
+        let wanted = BlockObject.body(contents, geometry)
         do throws(CodecError) {
             let found = try await decode(object, of: block)
             return found.withBytes { found in wanted.withBytes { found.elementsEqual($0) } }
