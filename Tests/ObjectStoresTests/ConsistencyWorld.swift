@@ -21,6 +21,9 @@ final class ConsistencyWorld: Sendable {
     private let seed: UInt64
     private let timeline = ManualTimeline()
     private let stale: StaleObjectStore
+    private let faulty: FaultyObjectStore
+    /// Whether a change without an answer may arrive later, and undo what came after it; then the guard is right to refuse it.
+    private let hasLateArrivals: Bool
     private let top: any ObjectStore
     private let keptFor: Duration?
     private let keys: [ObjectKey]
@@ -47,8 +50,9 @@ final class ConsistencyWorld: Sendable {
         let staleness = StalenessPlan(
             staleAnswers: 0.2 + 0.6 * generator.fraction(), convergenceMax: keptFor, truthfulConditions: 0.3)
         stale = StaleObjectStore(over: MemoryObjectStore(), plan: staleness, seed: generator.next(), timeline: timeline)
-        let faulty = FaultyObjectStore(
-            over: stale, plan: Self.faults(&generator), seed: generator.next(), timeline: timeline)
+        let faults = Self.faults(&generator)
+        hasLateArrivals = faults.lateArrival > 0
+        faulty = FaultyObjectStore(over: stale, plan: faults, seed: generator.next(), timeline: timeline)
         let bottom: any ObjectStore = generator.chance(0.2) ? TaglessStore(over: faulty) : faulty
         let verifying = VerifyingObjectStore(over: bottom, logger: silent)
         let guarded: any ObjectStore =
@@ -98,9 +102,24 @@ final class ConsistencyWorld: Sendable {
                     group.addTask { await self.look(at: key, SeededGenerator(seed: seeds[2 * index + 1])) }
                 }
             }
+            if !hasLateArrivals { await expectBelief() }
         }
         return book.withLock { book in
             Outcome(violations: book.violations, staleCount: stale.staleCount, goodReads: book.goodReads)
+        }
+    }
+
+    /// Reads every object once the store is honest and sound: then nothing true may be refused.
+    private func expectBelief() async {
+        stale.setPlan(StalenessPlan(staleAnswers: 0, convergenceMax: .zero, truthfulConditions: 1))
+        faulty.setPlan(ObjectFaultPlan())
+        for key in keys {
+            do throws(ObjectStoreError) {
+                _ = try await top.get(key, range: nil, ifMatch: nil, ifNoneMatch: nil, .foreground)
+                _ = try await top.head(key, .foreground)
+            } catch {
+                book.withLock { $0.violations.append("get of \(key): refused what is true: \(error)") }
+            }
         }
     }
 
