@@ -6,8 +6,11 @@
 ///                    a put or a get matches    a put differs       a get differs
 ///     undecided      all are MD5s              others, too         wrong; the same object with the same bytes
 ///                                                                  and tag once more: others, too
-///     all are MD5s   stays so                  stays so            wrong
+///     all are MD5s   stays so                  see below           wrong
 ///     others, too    stays so                  stays so            accepted
+///
+/// After a get that differs, "all are MD5s" is put to the test again by the next puts, of whatever size: a store may give large
+/// objects other tags than the small one that decided, and then good data must not stay unreadable. Where one differs: others, too.
 ///
 /// A put is the better witness: its bytes are ours, so they cannot be damaged. A damaged object on a store of which nothing is known
 /// yet, read twice with the same damage, cannot be told from a store with other tags. The mount token's put, usually the first
@@ -41,19 +44,34 @@ struct DigestEvidenceStateMachine {
     /// How many suspects are remembered; with more, the oldest is forgotten.
     static let suspectsMax = 64
 
+    /// How many puts are looked at after a get that differs from what is known.
+    static let retrialPutsMax = 16
+
     private(set) var verdict = Verdict.undecided
+    /// How many more puts are looked at although the verdict is known.
+    private var retrialPuts = 0
     private var suspects: [Suspect] = []
 
     /// Begins without evidence.
     init() {}
+
+    /// Whether the next put can tell anything new.
+    ///
+    /// - Parameter isSmall: Whether looking at it costs next to nothing.
+    func asksForPut(isSmall: Bool) -> Bool { verdict == .undecided ? isSmall : retrialPuts > 0 }
 
     /// Takes note of a put.
     ///
     /// - Parameter isDigest: Whether the tag in its answer is the MD5 of the bytes.
     /// - Returns: Whether this has shown that there are other tags, too.
     mutating func notePut(isDigest: Bool) -> Bool {
-        guard verdict == .undecided else { return false }
-        return decide(isDigest ? .allDigests : .othersToo)
+        switch verdict {
+        case .undecided: return decide(isDigest ? .allDigests : .othersToo)
+        case .allDigests where retrialPuts > 0:
+            retrialPuts -= 1
+            return isDigest ? false : decide(.othersToo)
+        case .allDigests, .othersToo: return false
+        }
     }
 
     /// Takes note of a whole body that was read, and judges it.
@@ -68,7 +86,9 @@ struct DigestEvidenceStateMachine {
             return (.good, false)
         }
         switch verdict {
-        case .allDigests: return (.wrong, false)
+        case .allDigests:
+            retrialPuts = Self.retrialPutsMax
+            return (.wrong, false)
         case .othersToo: return (.good, false)
         case .undecided:
             let isRepeated = suspects.contains { $0.key == key && $0.digest == digest && $0.tag == tag }
@@ -83,6 +103,7 @@ struct DigestEvidenceStateMachine {
     private mutating func decide(_ verdict: Verdict) -> Bool {
         self.verdict = verdict
         suspects = []
+        retrialPuts = 0
         return verdict == .othersToo
     }
 }

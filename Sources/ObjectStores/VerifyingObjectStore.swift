@@ -15,7 +15,8 @@ internal import Synchronization
 /// - Concurrency: safe from anywhere; hashing runs on the caller's executor, outside of any lock.
 /// - Source: Amazon S3 User Guide, "Checking object integrity"; RFC 1321.
 public final class VerifyingObjectStore: ObjectStore {
-    /// Bodies of at most this size are hashed when they are put, to learn what the store's ETags are.
+    /// Bodies of at most this size are hashed when they are put, to learn what the store's ETags are; larger ones only where an
+    /// object was read that contradicts what was learnt.
     private static let hashedPutMax = 4096
 
     private let next: any ObjectStore
@@ -49,7 +50,8 @@ public final class VerifyingObjectStore: ObjectStore {
         _ key: ObjectKey, _ body: BufferSlice, _ metadata: ObjectMetadata, _ condition: PutCondition, _ context: IOContext
     ) async throws(ObjectStoreError) -> Mutation {
         let mutation = try await next.put(key, body, metadata, condition, context)
-        if let tag = mutation.eTag?.plainDigest, body.count <= Self.hashedPutMax, isUndecided {
+        let isSmall = body.count <= Self.hashedPutMax
+        if let tag = mutation.eTag?.plainDigest, evidence.withLock({ $0.asksForPut(isSmall: isSmall) }) {
             let isDigest = body.withBytes { hexadecimal(Digest.md5.hash($0)) } == tag
             announce(evidence.withLock { $0.notePut(isDigest: isDigest) })
         }
@@ -70,8 +72,6 @@ public final class VerifyingObjectStore: ObjectStore {
 
     // MARK: Checks
 
-    private var isUndecided: Bool { evidence.withLock { $0.verdict == .undecided } }
-
     private func check(_ object: Object, _ key: ObjectKey) throws(ObjectStoreError) {
         guard object.body.count == object.attributes.size else {
             throw malformed(key, "\(object.body.count) bytes came instead of \(object.attributes.size)")
@@ -82,7 +82,7 @@ public final class VerifyingObjectStore: ObjectStore {
         let (judgement, isNew) = evidence.withLock { $0.noteGet(key, digest: digest, tag: tag) }
         announce(isNew)
         guard judgement == .wrong else { return }
-        throw malformed(key, "its body has the MD5 \(digest), but its ETag says \(tag)")
+        throw malformed(key, "its body has the MD5 \(digest), but its ETag says \(tag); if that lasts, restore it from a copy")
     }
 
     private func announce(_ isNew: Bool) {
