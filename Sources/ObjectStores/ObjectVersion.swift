@@ -50,7 +50,7 @@ enum ObjectVersion: Equatable, Sendable {
     func matches(_ object: Object, range: Range<Int>?) -> Bool {
         switch self {
         case .absent: false
-        case .tag(let tag, _): object.attributes.eTag == tag
+        case .tag(let tag, _): object.attributes.eTag?.strong == tag
         case .digest(_, let size): range == nil && object.body.count == size && .digest(of: object.body) == self
         case .body(let body):
             object.attributes.size == body.count
@@ -62,7 +62,7 @@ enum ObjectVersion: Equatable, Sendable {
     func matches(_ attributes: ObjectAttributes) -> Bool {
         switch self {
         case .absent: false
-        case .tag(let tag, _): attributes.eTag == tag
+        case .tag(let tag, _): attributes.eTag?.strong == tag
         case .digest(_, let size): attributes.size == size
         case .body(let body): attributes.size == body.count
         }
@@ -93,4 +93,8 @@ enum ObjectVersion: Equatable, Sendable {
 extension ETag {
     /// Whether equal tags mean equal bytes.
     var isStrong: Bool { !text.hasPrefix("W/") }
+
+    /// The tag without its `W/`: a proxy that changes the form of an answer puts that in front of the store's tag, which still
+    /// names the version (RFC 9110 section 8.8.3.2, weak comparison).
+    var strong: ETag { isStrong ? self : ETag(String(text.dropFirst(2))) }
 }

@@ -77,6 +77,19 @@ struct ConsistencyGuardTests {
         }
     }
 
+    @Test("a tag that a proxy made weak on the way back is still that of the version written")
+    func weakened() async throws {
+        let mangling = ManglingStore()
+        mangling.set { $0.attributes.eTag = $0.attributes.eTag.map { ETag("W/" + $0.text) } }
+        let store = guarding(mangling)
+        try await put(store, "new")
+        #expect(try await get(store) == "new")
+        guard case .present = try await store.head(key, .foreground) else { return #expect(Bool(false)) }
+        try await put(mangling, "old")
+        await expectStale { () async throws(ObjectStoreError) in _ = try await get(store) }
+        await expectStale { () async throws(ObjectStoreError) in _ = try await store.head(key, .foreground) }
+    }
+
     @Test("a deleted object is absent without a request, to GET and HEAD, and counted")
     func dataHits() async throws {
         let scripted = ScriptedStore([])
