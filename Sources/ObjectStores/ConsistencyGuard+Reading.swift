@@ -63,7 +63,7 @@ extension ConsistencyGuard {
                 request.key, range: range, ifMatch: ifMatch, ifNoneMatch: ifNoneMatch, request.context)
         } catch {
             guard error.code == .preconditionFailed, let only, ifMatch == only else { throw error }
-            guard let now = current(read), now.isOverlapped else { throw stale("read", read, .otherVersion) }
+            guard let now = current(read), now.isOverlapped else { throw stale("read", read, .refusal) }
             guard request.ifMatch == nil else { throw error }
             // Not old, but overtaken: asked again as during a change. A writer that never rests must not starve a reader.
             let answer = try await next.get(request.key, range: range, ifMatch: nil, ifNoneMatch: nil, request.context)

@@ -162,14 +162,18 @@ public final class ConsistencyGuard: ObjectStore {
     /// - Returns: The error to throw.
     func stale(_ what: String, _ read: ConsistencyStateMachine.Read, _ answer: StaleAnswer) -> ObjectStoreError {
         let now = timeline.now
-        let isLogged = state.withLock { state in
+        let (isLogged, isForEver) = state.withLock { state in
+            let isForEver = state.machine.limits.keptFor == nil
             state.statistics.staleAnswers += 1
+            if case .refusal = answer { state.statistics.refusals += 1 }
             // Every answer of an outage may be stale; one line a second says as much.
-            if let loggedAt = state.loggedAt, now - loggedAt < .seconds(1) { return false }
+            if let loggedAt = state.loggedAt, now - loggedAt < .seconds(1) { return (false, isForEver) }
             state.loggedAt = now
-            return true
+            return (true, isForEver)
         }
-        let message = "cannot \(what) object \"\(read.key)\": \(answer.description(read, age: now - read.learntAt))"
+        var message = "cannot \(what) object \"\(read.key)\": \(answer.description(read, age: now - read.learntAt))"
+        // Else it is forgotten by itself.
+        if isForEver { message += "; if somebody else changed it, unmount and mount again" }
         logger.log(level: isLogged ? .info : .debug, "received stale content", metadata: ["cause": "\(message)"])
         return ObjectStoreError(.stale, message, outcomeIsUnknown: false)
     }
@@ -181,8 +185,10 @@ public final class ConsistencyGuard: ObjectStore {
 enum StaleAnswer {
     /// That it is absent.
     case absent
-    /// That it is, or is not, of the version asked for.
+    /// That it has another version.
     case otherVersion
+    /// That it has not the version asked for.
+    case refusal
     /// Something while the object was changed so often that nobody can tell.
     case unclear
 
@@ -194,7 +200,7 @@ enum StaleAnswer {
         case _ where read.candidates.count > 1:
             return "the store answers with an older version of it than those that may be there since a change \(age) ago"
         case .absent: return "the store answers that it does not exist, but it was written \(age) ago"
-        case .otherVersion: return "the store answers with an older version of it than the one written \(age) ago"
+        case .otherVersion, .refusal: return "the store answers with an older version of it than the one written \(age) ago"
         }
     }
 

@@ -13,6 +13,8 @@ public struct ConsistencyStatistics: Hashable, Sendable {
     public var writeDelays: Duration = .zero
     /// Answers that were older than what is known, and were not believed.
     public var staleAnswers: UInt64 = 0
+    /// Those of ``staleAnswers`` in which the store itself said so: with 412 to an `If-Match`.
+    public var refusals: UInt64 = 0
 
     /// Makes counters at zero.
     public init() {}

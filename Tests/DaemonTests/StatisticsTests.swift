@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+import ObjectStores
+import S3
 import Testing
 
 @testable import Daemon
 
 @Suite("The text of the statistics file")
 struct StatisticsTests {
+    @Test("http_stale counts the store's 412s and the stale answers that were none, each once")
+    func stale() {
+        var client = S3Statistics()
+        client.stale = 5
+        var consistency = ConsistencyStatistics()
+        #expect(StackStatistics.stale(client, consistency) == 5)
+        consistency.staleAnswers = 7
+        consistency.refusals = 4
+        #expect(StackStatistics.stale(client, consistency) == 8)
+    }
+
     @Test("it has the names, the order and the form of the C program")
     func golden() {
         var http = StatisticsReport.HTTP()

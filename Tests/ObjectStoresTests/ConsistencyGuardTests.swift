@@ -68,6 +68,7 @@ struct ConsistencyGuardTests {
                     + "3.2 seconds ago")
             await expectStale { () async throws(ObjectStoreError) in _ = try await store.head(key, .foreground) }
             #expect(store.statistics.staleAnswers == 3)
+            #expect(store.statistics.refusals == (isTagless ? 0 : 1), "without a tag there is no If-Match to refuse")
             try await put(memory, "new")
             #expect(try await get(store) == "new")
             #expect(try await get(store, range: 1..<2) == "e")
@@ -75,6 +76,16 @@ struct ConsistencyGuardTests {
             try await put(memory, "other")
             #expect(try await get(store) == "other", "what is forgotten is not insisted on")
         }
+    }
+
+    @Test("where nothing is ever forgotten, a stale answer's message says what to do if somebody else changed the object")
+    func foreignChange() async throws {
+        let memory = MemoryObjectStore()
+        let store = guarding(memory, keptFor: nil)
+        try await put(store, "ours")
+        try await put(memory, "theirs")
+        let message = await expectStale { () async throws(ObjectStoreError) in _ = try await get(store) }
+        #expect(message.hasSuffix("written 0.0 seconds ago; if somebody else changed it, unmount and mount again"))
     }
 
     @Test("a tag that a proxy made weak on the way back is still that of the version written")

@@ -37,6 +37,12 @@ struct StackStatistics: StatisticsText {
         client?.resetStatistics()
     }
 
+    /// All stale answers: those in which the store said so, and those that it gave as if they were good.
+    static func stale(_ client: S3Statistics, _ consistency: ConsistencyStatistics) -> UInt64 {
+        // Two snapshots, and each is reset for itself.
+        client.stale + (consistency.staleAnswers - min(consistency.refusals, consistency.staleAnswers))
+    }
+
     private func written(_ consistency: ConsistencyStatistics) -> StatisticsReport.WrittenBlocks {
         .init(
             size: UInt64(consistency.currentSize), dataHits: consistency.dataHits, fullDelays: consistency.fullDelays,
@@ -58,7 +64,7 @@ struct StackStatistics: StatisticsText {
         http.deletes = .init(count: client.deletes.count, time: client.deletes.time)
         http.unauthorized = client.unauthorized
         http.forbidden = client.forbidden
-        http.stale = client.stale
+        http.stale = Self.stale(client, stack.consistency?.statistics ?? ConsistencyStatistics())
         http.redirect = client.redirect
         http.serverErrors = client.error5xx
         http.clientErrors = client.error4xx
