@@ -86,7 +86,7 @@ struct ConsistencyStateMachine {
         case begun
         /// Others have waited for longer: wait for them.
         case afterOthers
-        /// The table is full; at this moment something is forgotten.
+        /// The table is full; try again at this moment.
         case full(until: Duration)
         /// The table is full and nothing is ever forgotten.
         case fullForEver
@@ -106,6 +106,9 @@ struct ConsistencyStateMachine {
     static let versionsMax = 8
     /// How many versions a read may meet, before its answer is not judged but asked for again.
     static let overlapsMax = 64
+
+    /// How long a change waits for room, at most, before it looks again, while places may get free before anything is forgotten.
+    static let lookAgain = Duration.seconds(1)
 
     /// How much is remembered, and for how long.
     let limits: ConsistencyLimits
@@ -183,7 +186,10 @@ struct ConsistencyStateMachine {
             guard let keptFor = limits.keptFor else { return .fullForEver }
             enqueue(ticket, now)
             guard waiting.first?.ticket == ticket else { return .afterOthers }
-            return .full(until: max(nextExpiry ?? now + keptFor, now))
+            let expiry = max(nextExpiry ?? now + keptFor, now)
+            // A first change of an object gives its place back when it fails, at any time, and wakes nobody.
+            let mayFree = entries.values.contains { $0.knowledge == nil }
+            return .full(until: mayFree ? min(expiry, now + Self.lookAgain) : expiry)
         }
         if let first = waiting.first, first.ticket != ticket {
             let isStarving = limits.keptFor.map { now >= first.since + $0 } ?? false

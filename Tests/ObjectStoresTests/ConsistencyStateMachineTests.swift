@@ -181,7 +181,7 @@ struct ConsistencyStateMachineTests {
         var machine = machine(2)
         let keys = ["a", "b", "c", "d"].map(ObjectKey.init)
         #expect(machine.begin(.absent, of: [keys[0]], ticket: 1, now: .zero) == .begun)
-        #expect(machine.begin(.absent, of: [keys[1], keys[2]], ticket: 2, now: .zero) == .full(until: .seconds(10)))
+        #expect(machine.begin(.absent, of: [keys[1], keys[2]], ticket: 2, now: .zero) == .full(until: .seconds(1)))
         #expect(machine.begin(.absent, of: [keys[3]], ticket: 3, now: .zero) == .afterOthers)
         machine.end([keys[0]], .succeeded(.absent, isSettled: true), now: .seconds(1))
         #expect(machine.begin(.absent, of: [keys[1], keys[2]], ticket: 2, now: .seconds(10)) == .full(until: .seconds(11)))
@@ -189,6 +189,18 @@ struct ConsistencyStateMachineTests {
         #expect(machine.firstWaiting == 3)
         machine.stopWaiting(3)
         #expect(machine.firstWaiting == nil)
+    }
+
+    @Test("a place that a failed change gives back is found within a second, however long anything is kept")
+    func findsFreedRoom() {
+        var machine = machine(1, keptFor: .seconds(86_400))
+        let (one, other) = (ObjectKey("a"), ObjectKey("b"))
+        #expect(machine.begin(.absent, of: [one], ticket: 1, now: .zero) == .begun)
+        #expect(machine.begin(.absent, of: [other], ticket: 2, now: .zero) == .full(until: .seconds(1)))
+        machine.end([one], .failed, now: .milliseconds(500))
+        #expect(machine.begin(.absent, of: [other], ticket: 2, now: .seconds(1)) == .begun)
+        machine.end([other], .succeeded(.absent, isSettled: true), now: .seconds(1))
+        #expect(machine.begin(.absent, of: [one], ticket: 3, now: .seconds(1)) == .full(until: .seconds(86_401)))
     }
 
     @Test("who needs no room passes those who wait, but not for longer than anything is kept")
