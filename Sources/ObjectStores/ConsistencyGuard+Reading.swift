@@ -68,10 +68,10 @@ extension ConsistencyGuard {
             // Not old, but overtaken: asked again as during a change. A writer that never rests must not starve a reader.
             let answer = try await next.get(request.key, range: range, ifMatch: nil, ifNoneMatch: nil, request.context)
             try judge(answer, read, range)
-            return shaped(answer, request, isWhole: isWhole)
+            return shaped(answer, request, read, isWhole: isWhole)
         }
         try judge(answer, read, range)
-        return shaped(answer, request, isWhole: isWhole)
+        return shaped(answer, request, read, isWhole: isWhole)
     }
 
     /// Asks for the attributes of an object of which something is certain.
@@ -112,9 +112,13 @@ extension ConsistencyGuard {
     }
 
     /// Makes of the answer what the caller asked for.
-    private func shaped(_ answer: ObjectRead, _ request: GuardedGet, isWhole: Bool) -> ObjectRead {
+    private func shaped(_ answer: ObjectRead, _ request: GuardedGet, _ read: Read, isWhole: Bool) -> ObjectRead {
         guard case .object(var object) = answer else { return answer }
-        if let tag = request.ifNoneMatch, object.attributes.eTag == tag { return .unchanged }
+        if let tag = request.ifNoneMatch, object.attributes.eTag == tag {
+            // A part that is as it must be may be that of an older object, which is another as a whole.
+            let isJudgedWhole = isWhole || request.range == nil
+            if isJudgedWhole || read.candidates.contains(where: { $0.tag == tag }) { return .unchanged }
+        }
         guard isWhole, let range = request.range else { return answer }
         object.body = object.body.slice(range.clamped(to: 0..<object.body.count))
         return .object(object)

@@ -173,7 +173,7 @@ final class ConsistencyWorld: Sendable {
     private func get(_ key: ObjectKey, _ generator: inout SeededGenerator) async {
         let range: Range<Int>? = generator.chance(0.2) ? 0..<3 : nil
         let ticket = beginRead(key)
-        let known = ticket.known.flatMap { generator.chance(0.5) ? $0 : nil }
+        let known = generator.chance(0.5) ? ticket.held.randomElement(using: &generator) : nil
         let read: ObjectRead
         do throws(ObjectStoreError) {
             let tag = known.map { Self.tag($0) }
@@ -291,8 +291,8 @@ struct ObjectModel {
     struct Ticket {
         let key: ObjectKey
         let number: Int
-        /// A value that the reader may pretend to hold.
-        let known: String?
+        /// The values that the reader may pretend to hold, old ones too: a copy must not be called unchanged that is not the newest.
+        let held: [String]
     }
 
     /// What may be read.
@@ -303,6 +303,8 @@ struct ObjectModel {
     }
 
     private var values: Set<String?> = [nil]
+    /// All that ever was to be written.
+    private var written: [String] = []
     private var running: String??
     private var runningSince = Duration.zero
     /// What attempts without an answer would write; any of them may arrive late.
@@ -315,6 +317,7 @@ struct ObjectModel {
     mutating func begin(_ value: String?, now: Duration) {
         runningSince = now
         running = .some(value)
+        if let value { written.append(value) }
         for number in reads.keys {
             reads[number]?.values.insert(value)
             reads[number]?.isOpen = true
@@ -336,7 +339,7 @@ struct ObjectModel {
     mutating func beginRead(_ key: ObjectKey, now: Duration, keptFor: Duration?) -> Ticket {
         readCount += 1
         reads[readCount] = Possible(values: possible(now, keptFor), isOpen: running != nil || !unanswered.isEmpty)
-        return Ticket(key: key, number: readCount, known: values.compactMap(\.self).min())
+        return Ticket(key: key, number: readCount, held: written)
     }
 
     mutating func endRead(_ ticket: Ticket, now: Duration, keptFor: Duration?) -> Possible? {
