@@ -230,6 +230,16 @@ struct ConsistencyGuardTests {
         }
     }
 
+    @Test("a delete of several objects that fails leaves each in doubt, even if the last answer was a refusal")
+    func failedBatch() async throws {
+        let scripted = ScriptedStore([.pass, .pass, .failAfter(failure(.slowDown))])
+        let store = guarding(scripted)
+        try await put(store, "new")
+        _ = try await store.put(ObjectKey("b2"), body("2"), ObjectMetadata(), .none, .foreground)
+        await #expect(throws: ObjectStoreError.self) { try await store.delete([key, ObjectKey("b2")], .foreground) }
+        #expect(try await get(store) == nil)
+    }
+
     @Test("cancelling a change that waits ends it at once, with nothing sent and the queue moved on")
     func cancelling() async throws {
         let scripted = ScriptedStore([])
