@@ -46,8 +46,13 @@ struct ProcessTests {
         let stopping = StopSwitch()
         let wasCancelled = runBlocking(on: pool, stopping: stopping) {
             stopping.request()
-            await hop()
-            return Task.isCancelled
+            // Whether the request came before or after the work was connected, only its cancellation ends this.
+            do {
+                try await SystemTimeline().sleep(until: SystemTimeline().now + .seconds(60))
+                return false
+            } catch {
+                return true
+            }
         }
         #expect(wasCancelled)
     }
@@ -64,6 +69,25 @@ struct ProcessTests {
         #expect(count.withLock { $0 } == 1)
         stopping.request()
         #expect(count.withLock { $0 } == 2)
+    }
+
+    @Test("a request that came too late for the start ends what comes next, when it is renewed")
+    func stopIsRenewed() {
+        let pool = IOPool(threadCount: 1)
+        defer { pool.shutDown() }
+        let stopping = StopSwitch()
+        let count = Mutex(0)
+        // Work that takes no notice.
+        runBlocking(on: pool, stopping: stopping) {}
+        stopping.renew()
+        stopping.connect { count.withLock { $0 += 1 } }
+        #expect(count.withLock { $0 } == 0, "nobody has asked")
+        stopping.disconnect()
+        stopping.request()
+        runBlocking(on: pool, stopping: stopping) {}
+        stopping.renew()
+        stopping.connect { count.withLock { $0 += 1 } }
+        #expect(count.withLock { $0 } == 1)
     }
 }
 

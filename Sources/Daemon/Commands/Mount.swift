@@ -102,7 +102,9 @@ struct Mount {
             let isTidy = mayHoldToken.load(ordering: .relaxed) ? withdraw(token, from: store, process) : true
             let advice = isTidy ? "nothing is left behind" : "its mount token may be left behind: use --reset-mounted-flag"
             throw UserError("cannot mount \(settings.volumeName): a signal ended the start; \(advice)")
-        case .success(let stack): return (stack, StackStatistics(of: stack, client: store.client))
+        case .success(let stack):
+            process.stopping.renew()
+            return (stack, StackStatistics(of: stack, client: store.client))
         }
     }
 

@@ -33,6 +33,13 @@ final class StopSwitch: Sendable {
     /// Keeps the next request until something is connected again.
     func disconnect() { state.withLock { $0.action = nil } }
 
+    /// Asks again, if anybody has ever asked: whoever is connected next is told what came too late for the one before.
+    ///
+    /// Work that is cancelled when it is nearly done ends as if nobody had asked, and the request would be lost with it.
+    func renew() {
+        if wasRequested { request() }
+    }
+
     /// Asks to stop.
     func request() {
         let action = state.withLock { state in
