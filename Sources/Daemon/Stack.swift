@@ -2,6 +2,7 @@
 // Copyright (c) the s3backer authors
 
 public import BlockStores
+package import Cryptography
 public import DataPath
 public import Logging
 public import ObjectStores
@@ -98,7 +99,7 @@ public struct Stack: Sendable {
     }
 
     /// The object layers alone, for a command that opens no volume.
-    static func objects(
+    package static func objects(
         over store: any ObjectStore, _ settings: StackSettings, _ options: VolumeOptions, timeline: any Timeline,
         jitter: @escaping @Sendable () -> Double, logger: Logger
     ) -> any ObjectStore {
@@ -133,11 +134,23 @@ public struct Stack: Sendable {
         pool: BufferPool, timeline: any Timeline, jitter: @escaping @Sendable () -> Double, logger: Logger,
         onDetected: @Sendable (GeometryDecision) -> Void = { _ in }
     ) async throws(VolumeError) -> Stack {
+        try await open(
+            over: store, settings, options, token: token, keyParameters: .forVolumes, pool: pool, timeline: timeline,
+            jitter: jitter, logger: logger, onDetected: onDetected)
+    }
+
+    /// As the public one; `keyParameters` say how hard the password of a new volume's key is to try.
+    package static func open(
+        over store: any ObjectStore, _ settings: StackSettings, _ options: VolumeOptions, token: MountToken,
+        keyParameters: ScryptParameters, pool: BufferPool, timeline: any Timeline, jitter: @escaping @Sendable () -> Double,
+        logger: Logger, onDetected: @Sendable (GeometryDecision) -> Void
+    ) async throws(VolumeError) -> Stack {
         let objects = objectLayers(
             over: store, settings, keys: options.keys, isSigned: !options.isAnonymous, timeline: timeline, jitter: jitter,
             logger: logger)
         let volume = try await Volume.open(
-            over: objects.top, options, token: token, pool: pool, timeline: timeline, logger: logger
+            over: objects.top, options, token: token, keyParameters: keyParameters, pool: pool, timeline: timeline,
+            logger: logger
         ) { decision throws(VolumeError) in
             try settings.consistency?.check(decision.geometry)
             onDetected(decision)

@@ -10,7 +10,7 @@ internal import ObjectStores
 /// The codecs of a volume that is being opened: made from what the user says, and tried on a block that exists.
 ///
 ///     before the mount token is taken   check(_:)     nothing is written; refuses what was stored in another way
-///     with the mount token              makeKey()     only for the first mount of a volume encrypted with AES-256-GCM
+///     with the mount token              makeKey(_:)   only for the first mount of a volume encrypted with AES-256-GCM
 ///
 /// A volume without encryption is judged by what the look for its sizes saw anyway.
 ///
@@ -35,7 +35,7 @@ struct CodecOpening: Sendable {
     enum Outcome: Sendable {
         /// The codecs, which read the volume.
         case ready(CodecStack)
-        /// The volume has no block and no key yet; ``CodecOpening/makeKey()`` makes it.
+        /// The volume has no block and no key yet; ``CodecOpening/makeKey(_:)`` makes it.
         case needsKey
     }
 
@@ -74,12 +74,14 @@ struct CodecOpening: Sendable {
 
     /// Makes the key of a volume that has no block yet, and the codecs with it. The caller holds the mount token.
     ///
-    /// - Throws: `.encryption` when there are blocks by now; else as ``VolumeKeyObject/create(by:_:)``.
-    func makeKey() async throws(VolumeError) -> CodecStack {
+    /// - Parameter token: The mount token.
+    /// - Throws: `.encryption` when there are blocks by now; else as ``VolumeKeyObject/create(by:_:spread:)``.
+    func makeKey(_ token: MountToken) async throws(VolumeError) -> CodecStack {
         guard let encryption = options.codec.encryption else { preconditionFailure("a key is made for an encrypted volume") }
         // Somebody may have been here between the first look and the mount token.
         if try await keyObject.read() == nil { try requireFresh(try await listed()) }
-        return stack(GCMEncryption(volumeKey: try await keyObject.create(by: encryption.password, keyParameters)))
+        let key = try await keyObject.create(by: encryption.password, keyParameters, spread: token.spread)
+        return stack(GCMEncryption(volumeKey: key))
     }
 
     /// The codecs around an encryption.

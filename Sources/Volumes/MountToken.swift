@@ -16,6 +16,9 @@ public struct MountToken: Hashable, Sendable, CustomStringConvertible {
         rawValue = UInt32.random(in: 1..<Self.sharedDisk.rawValue, using: &generator)
     }
 
+    /// How much longer than others its mount waits where only waiting tells two mounts apart; below a second.
+    var spread: Duration { .milliseconds(Int(rawValue % 1000)) }
+
     /// What an object without a readable number stands for: an old version made it, and the volume is mounted.
     static let unnumbered = MountToken(rawValue: 1)
     /// Left by mounts that share the disk on purpose.

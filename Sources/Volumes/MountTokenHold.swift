@@ -103,7 +103,7 @@ public final class MountTokenHold: Sendable {
         }
         logger.warning(
             "the store does not keep If-None-Match: two mounts that start in the same moment may both succeed at first")
-        let wait = Self.plainWait + .milliseconds(Int(token.rawValue % 1000))
+        let wait = Self.plainWait + token.spread
         do {
             try await timeline.sleep(until: timeline.now + wait)
         } catch {

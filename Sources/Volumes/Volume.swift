@@ -2,7 +2,7 @@
 // Copyright (c) the s3backer authors
 
 public import BlockStores
-internal import Cryptography
+package import Cryptography
 public import DataPath
 public import Logging
 public import ObjectStores
@@ -94,7 +94,7 @@ public final class Volume: Sendable {
     }
 
     /// As the public one; `keyParameters` say how hard the password of a new key object is to try.
-    static func open(
+    package static func open(
         over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, keyParameters: ScryptParameters,
         pool: BufferPool, timeline: any Timeline, logger: Logger,
         onDetected: @Sendable (GeometryDecision) throws(VolumeError) -> Void
@@ -119,7 +119,7 @@ public final class Volume: Sendable {
         do throws(VolumeError) {
             switch outcome {
             case .ready(let stack): codec = stack
-            case .needsKey: codec = try await opening.makeKey()
+            case .needsKey: codec = try await opening.makeKey(token)
             }
         } catch {
             if fence != nil { await giveUp(token, hold, logger) }

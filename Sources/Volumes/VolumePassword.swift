@@ -20,7 +20,15 @@ public enum VolumePassword {
         over objects: any ObjectStore, _ options: VolumeOptions, from old: SecretBytes, to new: SecretBytes,
         timeline: any Timeline, logger: Logger
     ) async throws(VolumeError) {
+        try await change(over: objects, options, from: old, to: new, .forVolumes, timeline: timeline, logger: logger)
+    }
+
+    /// As the public one; `parameters` say how hard the new password is to try.
+    package static func change(
+        over objects: any ObjectStore, _ options: VolumeOptions, from old: SecretBytes, to new: SecretBytes,
+        _ parameters: ScryptParameters, timeline: any Timeline, logger: Logger
+    ) async throws(VolumeError) {
         let object = VolumeKeyObject(in: objects, options, for: "change the password of", timeline: timeline, logger: logger)
-        try await object.change(from: old, to: new, .forVolumes)
+        try await object.change(from: old, to: new, parameters)
     }
 }

@@ -57,7 +57,7 @@ struct VolumeKeyObjectTests {
     }
 
     private func create(_ object: VolumeKeyObject, _ password: String = "geheim") async throws(VolumeError) -> [UInt8] {
-        try await object.create(by: secret(password), quickScrypt).key.withBytes { Array($0) }
+        try await object.create(by: secret(password), quickScrypt, spread: .milliseconds(500)).key.withBytes { Array($0) }
     }
 
     private func stored() async throws -> VolumeKeyRecord { try required(try await object().read()).record }

@@ -11,7 +11,7 @@ internal import ObjectStores
 /// Without it every block of the volume is lost, so it is made once, never over another, and what is used is always what was
 /// read back from the store.
 ///
-/// - Concurrency: safe from anywhere; only the holder of the mount token calls ``create(by:_:)``.
+/// - Concurrency: safe from anywhere; only the holder of the mount token calls ``create(by:_:spread:)``.
 /// - Source: Docs/Formats/Encryption.md "The key object".
 struct VolumeKeyObject: Sendable {
     /// The Content-Type of the object.
@@ -115,11 +115,14 @@ struct VolumeKeyObject: Sendable {
     /// As with the mount token, whether the store keeps `If-None-Match: *` is tried, not believed. Where it does not, the last
     /// writer wins, and everybody waits long enough to see who that was before using what is read.
     ///
+    /// - Parameter spread: How much longer than others this mount waits there; from its mount token.
     /// - Throws: `.store`; `.password` and `.encryption` when the object of somebody else who was faster cannot be used.
-    func create(by password: SecretBytes, _ parameters: ScryptParameters) async throws(VolumeError) -> VolumeKey {
+    func create(
+        by password: SecretBytes, _ parameters: ScryptParameters, spread: Duration
+    ) async throws(VolumeError) -> VolumeKey {
         if let found = try await read() { return try unlock(found.record, by: password, called: "the password") }
         let record = try wrap(VolumeKey.fresh(), by: password, parameters)
-        try await make(record)
+        try await make(record, spread)
         guard let found = try await read() else {
             throw failure(.store, "its key object \"\(key)\" was written, and is not there; try again")
         }
@@ -133,7 +136,7 @@ struct VolumeKeyObject: Sendable {
     }
 
     /// Writes the object if there is none, and returns when nobody's PUT can replace it any more.
-    private func make(_ record: VolumeKeyRecord) async throws(VolumeError) {
+    private func make(_ record: VolumeKeyRecord, _ spread: Duration) async throws(VolumeError) {
         var isSettled = true
         switch try await put(record, .ifAbsent, &isSettled) {
         case .refused: return
@@ -144,7 +147,7 @@ struct VolumeKeyObject: Sendable {
         }
         logger.warning(
             "the store does not keep If-None-Match: two mounts that start in the same moment are told apart by waiting")
-        try await sleep(isSettled ? MountTokenHold.plainWait + .milliseconds(Int(record.salt[0]) * 4) : window)
+        try await sleep(isSettled ? MountTokenHold.plainWait + spread : window)
     }
 
     /// What became of a PUT.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
-internal import Cryptography
+package import Cryptography
 
 /// What the key object of a volume says: which volume it is, and its key, wrapped by a password.
 ///
@@ -150,7 +150,7 @@ extension VolumeKeyRecord {
 
 extension ScryptParameters {
     /// What new key objects ask for: 128 MiB, and about half a second of one core.
-    static let forVolumes = ScryptParameters(costLog2: 17, blockSize: 8, parallelism: 1)
+    package static let forVolumes = ScryptParameters(costLog2: 17, blockSize: 8, parallelism: 1)
     /// The memory that a key object may ask for.
     static let memoryBytesMax = 1 << 30
     /// The passes over that memory that it may ask for, so that a forged object cannot hold a mount up for hours.
