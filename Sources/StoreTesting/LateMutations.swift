@@ -57,6 +57,7 @@ struct LateMutations: Sendable {
     }
 
     private mutating func take(_ isTaken: (LateMutation) -> Bool) -> [LateMutation] {
+        guard !onTheWay.isEmpty else { return [] }
         let taken = onTheWay.filter(isTaken)
         onTheWay.removeAll(where: isTaken)
         return taken

@@ -9,13 +9,19 @@ internal import Synchronization
 /// Sleepers wake in the order of their deadlines during ``advance(by:)``, on whatever executor they run.
 public final class ManualTimeline: Timeline {
     private struct Sleeper {
+        let identifier: Int
         let deadline: Duration
         let continuation: CheckedContinuation<Void, any Error>
+
+        func wakesBefore(_ other: Sleeper) -> Bool {
+            deadline == other.deadline ? identifier < other.identifier : deadline < other.deadline
+        }
     }
     private struct State {
         var now: Duration
         var nextIdentifier = 0
-        var sleepers: [Int: Sleeper] = [:]
+        /// The next to wake is the last; of the same deadline, whoever came first.
+        var sleepers: [Sleeper] = []
         var cancelled: Set<Int> = []
     }
     private let state: Mutex<State>
@@ -36,15 +42,18 @@ public final class ManualTimeline: Timeline {
     public var unixTime: Duration { epoch + now }
 
     /// The earliest deadline somebody sleeps for; nil when nobody does.
-    public var nextDeadline: Duration? { state.withLock { $0.sleepers.values.map(\.deadline).min() } }
+    public var nextDeadline: Duration? { state.withLock { $0.sleepers.last?.deadline } }
 
     /// Moves the clock and wakes everybody whose deadline has come.
     public func advance(by duration: Duration) {
         let due = state.withLock { state in
             state.now += duration
-            let due = state.sleepers.filter { $0.value.deadline <= state.now }
-            for identifier in due.keys { state.sleepers[identifier] = nil }
-            return due.sorted { ($0.value.deadline, $0.key) < ($1.value.deadline, $1.key) }.map(\.value)
+            var due: [Sleeper] = []
+            while let next = state.sleepers.last, next.deadline <= state.now {
+                due.append(next)
+                state.sleepers.removeLast()
+            }
+            return due
         }
         for sleeper in due { sleeper.continuation.resume() }
     }
@@ -60,7 +69,7 @@ public final class ManualTimeline: Timeline {
         do {
             try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { continuation in
-                    self.enter(Sleeper(deadline: deadline, continuation: continuation), as: identifier)
+                    self.enter(Sleeper(identifier: identifier, deadline: deadline, continuation: continuation))
                 }
             } onCancel: {
                 self.cancel(identifier)
@@ -70,12 +79,14 @@ public final class ManualTimeline: Timeline {
         }
     }
 
-    private func enter(_ sleeper: Sleeper, as identifier: Int) {
+    private func enter(_ sleeper: Sleeper) {
         enum Outcome { case sleeps, isDue, isCancelled }
         let outcome: Outcome = state.withLock { state in
-            if state.cancelled.remove(identifier) != nil { return .isCancelled }
+            if state.cancelled.remove(sleeper.identifier) != nil { return .isCancelled }
             if sleeper.deadline <= state.now { return .isDue }
-            state.sleepers[identifier] = sleeper
+            var index = state.sleepers.count
+            while index > 0, state.sleepers[index - 1].wakesBefore(sleeper) { index -= 1 }
+            state.sleepers.insert(sleeper, at: index)
             return .sleeps
         }
         switch outcome {
@@ -86,10 +97,12 @@ public final class ManualTimeline: Timeline {
     }
 
     private func cancel(_ identifier: Int) {
-        let sleeper = state.withLock { state in
-            let sleeper = state.sleepers.removeValue(forKey: identifier)
-            if sleeper == nil { state.cancelled.insert(identifier) }
-            return sleeper
+        let sleeper: Sleeper? = state.withLock { state in
+            guard let index = state.sleepers.firstIndex(where: { $0.identifier == identifier }) else {
+                state.cancelled.insert(identifier)
+                return nil
+            }
+            return state.sleepers.remove(at: index)
         }
         sleeper?.continuation.resume(throwing: CancellationError())
     }
