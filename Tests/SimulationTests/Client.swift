@@ -214,6 +214,9 @@ struct Client: Sendable {
             guard outcome.wasCancelled || Task.isCancelled else { throw Violation("nobody cancelled this: \(failure)") }
         case .io, .timedOut, .unreachable, .forbidden:
             guard !world.scenario.isFaultless else { throw Violation("nothing failed, and yet: \(failure)") }
+        case .stale:
+            // A late request has brought an older version back, and the guard does not believe it.
+            guard world.scenario.consistency != nil, world.lateArrivals > 0 else { throw Violation("nothing is old: \(failure)") }
         default: throw Violation("a failure that nothing explains: \(failure.code) \(failure)")
         }
     }

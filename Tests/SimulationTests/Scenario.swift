@@ -24,7 +24,14 @@ struct Scenario: Sendable {
     /// How long an attempt takes to time out.
     static let stall = Duration.seconds(5)
 
+    /// Where volumes are in their bucket.
+    static let prefixes = ["", "vm/"]
+
     let seed: UInt64
+    /// How the volume is stored.
+    let form: Form
+    /// Whether only what was drawn before there were forms happens, so that a seed that once found a bug does the same again.
+    let isFixed: Bool
     let geometry: BlockGeometry
     let keys: BlockKeyScheme
     /// Whether the store ignores the conditions of a PUT, as some do.
@@ -49,11 +56,16 @@ struct Scenario: Sendable {
     let isFaultless: Bool
 
     /// Draws a scenario.
-    init(seed: UInt64) {
+    ///
+    /// - Parameter isFixed: Whether the volume is a plain one; see ``isFixed``.
+    init(seed: UInt64, isFixed: Bool) {
+        var forms = SeededGenerator(seed: seed ^ 0xf0f0)
+        form = isFixed ? .plain : Form.draw(&forms)
+        self.isFixed = isFixed
         var generator = SeededGenerator(seed: seed)
         self.seed = seed
         geometry = Self.geometry(&generator)
-        keys = BlockKeyScheme(prefix: generator.chance(0.5) ? "" : "vm/", isHashed: false)
+        keys = BlockKeyScheme(prefix: Self.prefixes[generator.chance(0.5) ? 0 : 1], isHashed: false)
         ignoresConditions = generator.chance(0.1)
         let kind = Int.random(in: 0..<8, using: &generator)
         var plan = Self.plan(kind)

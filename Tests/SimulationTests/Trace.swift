@@ -36,7 +36,9 @@ struct TraceLog: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let details = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        // The one thing that is random: the id of a volume that is encrypted with AES-256-GCM.
+        let metadata = (event.metadata ?? [:]).filter { $0.key != "volume" || !event.message.description.contains("key object") }
+        let details = metadata.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         trace.append("\(timeline.now) \(event.message) \(details.joined(separator: " "))")
     }
 }

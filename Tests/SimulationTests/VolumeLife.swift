@@ -13,48 +13,62 @@ struct VolumeLife: Sendable {
     let world: World
 
     /// Prepares the life of a volume that has not been written to yet.
-    init(seed: UInt64, trace: Trace?) {
-        scenario = Scenario(seed: seed)
+    init(seed: UInt64, isFixed: Bool, trace: Trace?) {
+        scenario = Scenario(seed: seed, isFixed: isFixed)
         world = World(scenario, trace: trace)
     }
 
     /// Lives through a seed on the calling thread.
     ///
+    /// - Parameter isFixed: See ``Scenario/isFixed``.
     /// - Throws: What was wrong; ``SimulationFailure`` when the stack did not come to an end.
     /// - Returns: What happened.
-    static func run(seed: UInt64, trace: Trace? = nil) throws -> Census {
-        let life = VolumeLife(seed: seed, trace: trace)
+    static func run(seed: UInt64, isFixed: Bool = false, trace: Trace? = nil) throws -> Census {
+        let life = VolumeLife(seed: seed, isFixed: isFixed, trace: trace)
         try SimulationExecutor(seed: seed).run(on: life.world.timeline, stepsMax: 400_000) { try await life.live() }
         return life.world.finalCensus
     }
 
     private func live() async throws {
+        try await Mount.race(world)
         for ending in scenario.endings {
             var mount = try await Mount.open(world)
             switch ending {
             case .shutDown:
-                try await Crew(mount).work(crash: nil)
+                try await use(mount, crash: nil)
                 try await mount.shutDown()
             case .crash(let atRequest, let isBeforeRequest):
-                try await Crew(mount).work(crash: (atRequest, isBeforeRequest))
+                try await use(mount, crash: (atRequest, isBeforeRequest))
                 mount.wire.cut()
                 mount.note()
                 world.count("crashes")
                 try await world.settleAfterCrash()
             case .takeOver:
-                try await Crew(mount).work(crash: nil)
+                try await use(mount, crash: nil)
                 mount.note()
                 mount = try await takeOver(from: mount)
                 try await mount.shutDown()
             }
             try await world.compareStore("after a mount")
+            try await Intruder(world: world).tryMount()
+            try await PasswordChange(world: world).tryChange()
         }
         try await end(try await Mount.open(world))
     }
 
+    /// Lets the clients of a mount work; meanwhile somebody else may change the password.
+    private func use(_ mount: Mount, crash: (atRequest: Int, isBeforeRequest: Bool)?) async throws {
+        guard scenario.form.hasKey else { return try await Crew(mount).work(crash: crash) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await Crew(mount).work(crash: crash) }
+            group.addTask { try await PasswordChange(world: world).tryChange() }
+            try await group.waitForAll()
+        }
+    }
+
     /// The last mount: the store heals, and then everything is exact.
     private func end(_ mount: Mount) async throws {
-        try await Crew(mount).work(crash: nil)
+        try await use(mount, crash: nil)
         world.heal()
         try await world.faulty.deliverLate()
         do {
@@ -86,11 +100,14 @@ struct VolumeLife: Sendable {
         try await world.settleAfterCrash()
         world.heal()
         do {
-            _ = try await Mount.openOnce(world, isReadOnly: false, isForced: false)
+            let wire = Wire(to: world.faulty, world)
+            _ = try await Mount.openOnce(
+                world, over: wire, isReadOnly: false, isForced: false, password: try await world.password())
             throw Violation("a mounted volume was mounted a second time without force")
         } catch let error as VolumeError {
             guard error.code == .alreadyMounted else { throw Violation("a second mount failed for another reason: \(error)") }
         }
+        try await Intruder(world: world).tryMount()
         let new = try await Mount.open(world)
         // Until then the old mount may trust its last look at the token.
         try await world.timeline.sleep(until: world.timeline.now + .seconds(61))

@@ -12,6 +12,7 @@ final class Wire: ObjectStore {
         var isCut = false
         var requestsLeft: Int?
         var isCutBeforeRequest = true
+        var mutationCount = 0
     }
     private let next: any ObjectStore
     private let world: World
@@ -24,6 +25,12 @@ final class Wire: ObjectStore {
 
     /// Whether the mount is dead.
     var isCut: Bool { state.withLock { $0.isCut } }
+
+    /// How many changes were sent.
+    var mutationCount: Int { state.withLock { $0.mutationCount } }
+
+    /// Forgets that the connection was to be cut; it may be cut already.
+    func keep() { state.withLock { $0.requestsLeft = nil } }
 
     /// Cuts the connection now.
     func cut() { state.withLock { $0.isCut = true } }
@@ -68,12 +75,14 @@ final class Wire: ObjectStore {
     func delete(_ keys: [ObjectKey], _ context: IOContext) async throws(ObjectStoreError) -> Mutation {
         await demandFirstBlock(of: keys)
         if keys.contains(world.key(0)) { world.report("block 0 is deleted") }
+        if keys.contains(world.scenario.keys.volumeKeyKey) { world.report("the key object is deleted") }
         return try await sent(isMutation: true) { () async throws(ObjectStoreError) in try await next.delete(keys, context) }
     }
 
     /// Sees that no block is changed before block 0 has an object.
     private func demandFirstBlock(of keys: [ObjectKey]) async {
-        if keys == [world.key(0)] || keys == [world.scenario.keys.mountTokenKey] { return }
+        let others = [world.key(0), world.scenario.keys.mountTokenKey, world.scenario.keys.volumeKeyKey]
+        if keys.count == 1, others.contains(keys[0]) { return }
         do {
             if try await !world.hasFirstBlock() { world.report("\(keys) are changed before block 0 has an object") }
         } catch {
@@ -86,6 +95,7 @@ final class Wire: ObjectStore {
     ) async throws(ObjectStoreError) -> Answer {
         let (isLost, isCut) = state.withLock { state in
             guard !state.isCut else { return (true, true) }
+            if isMutation { state.mutationCount += 1 }
             guard let left = state.requestsLeft else { return (false, false) }
             state.requestsLeft = left - 1
             guard left <= 1 else { return (false, false) }

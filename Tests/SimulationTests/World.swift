@@ -41,8 +41,12 @@ final class World: Sendable {
     let pool = BufferPool(retainedBytesMax: 1 << 20)
     let logger: Logger
     let book: Mutex<Book>
-    private let memory = MemoryObjectStore()
+    let passwords = Mutex(Passwords())
+    /// The objects themselves.
+    let memory = MemoryObjectStore()
     private let generator: Mutex<SeededGenerator>
+    /// Decides what has to do with forms and passwords.
+    private let forms: Mutex<SeededGenerator>
 
     /// Makes an empty bucket.
     init(_ scenario: Scenario, trace: Trace?) {
@@ -51,6 +55,7 @@ final class World: Sendable {
         let below: any ObjectStore = scenario.ignoresConditions ? UnconditionalStore(over: memory) : memory
         faulty = FaultyObjectStore(over: below, plan: scenario.plan, seed: generator.next(), timeline: timeline)
         self.generator = Mutex(generator)
+        forms = Mutex(SeededGenerator(seed: scenario.seed ^ 0xc0dec))
         let blocks = scenario.geometry.blockCount
         book = Mutex(
             Book(
@@ -71,6 +76,15 @@ final class World: Sendable {
     /// A generator for another part of the run.
     func makeGenerator() -> SeededGenerator { generator.withLock { $0.split() } }
 
+    /// True with the given probability; of forms and passwords.
+    func chance(_ probability: Double) -> Bool { forms.withLock { $0.chance(probability) } }
+
+    /// One of 0 ..< count; of forms and passwords.
+    func choice(of count: Int) -> Int { forms.withLock { Int.random(in: 0..<count, using: &$0) } }
+
+    /// A generator for another part of what has to do with forms and passwords.
+    func splitGenerator() -> SeededGenerator { forms.withLock { $0.split() } }
+
     /// Ends all faults.
     func heal() { faulty.setPlan(Scenario.healthy) }
 
@@ -85,6 +99,8 @@ final class World: Sendable {
         var census = book.withLock { $0.census }
         for (fault, count) in faulty.faultCounts { census["fault \(fault)", default: 0] += count }
         for block in 0..<scenario.geometry.blockCount { census["late arrivals", default: 0] += arrivals(block) }
+        census["late arrivals of keys"] = faulty.lateArrivalCount(of: scenario.keys.volumeKeyKey)
+        census["form \(scenario.form)"] = 1
         return census
     }
 
@@ -99,13 +115,24 @@ final class World: Sendable {
     /// How many late requests have changed a block's object.
     func arrivals(_ block: Int) -> Int { faulty.lateArrivalCount(of: key(block)) }
 
+    /// How many late requests have changed any object of the volume.
+    var lateArrivals: Int {
+        let others = [scenario.keys.mountTokenKey, scenario.keys.volumeKeyKey]
+        return (0..<scenario.geometry.blockCount).reduce(0) { $0 + arrivals($1) }
+            + others.reduce(0) { $0 + faulty.lateArrivalCount(of: $1) }
+    }
+
     /// Whether block 0 has an object, with the right sizes.
     func hasFirstBlock() async throws -> Bool {
         guard case .present(let attributes) = try await memory.head(key(0), .foreground) else { return false }
         let wanted = [
             "s3backer-blocksize": "\(scenario.geometry.blockSize)", "s3backer-filesize": "\(scenario.geometry.sizeBytes)",
         ]
-        guard attributes.metadata.user == wanted else { throw Violation("block 0 has the metadata \(attributes.metadata)") }
+        var user = attributes.metadata.user
+        let hasAuthentication = user.removeValue(forKey: "s3backer-hmac") != nil
+        guard user == wanted, hasAuthentication == scenario.form.isCompatible else {
+            throw Violation("block 0 has the metadata \(attributes.metadata)")
+        }
         return true
     }
 
@@ -117,15 +144,8 @@ final class World: Sendable {
 
     /// The value of each unit of a block, read from the store itself; absent objects are zeros.
     func unitsOnStore(_ block: Int) async throws -> [UInt64] {
-        switch try await memory.get(key(block), range: nil, ifMatch: nil, ifNoneMatch: nil, .foreground) {
-        case .absent: return [UInt64](repeating: 0, count: Scenario.unitsPerBlock)
-        case .unchanged: throw Violation("an unconditional read was answered \"unchanged\"")
-        case .object(let object):
-            guard object.body.count == scenario.geometry.blockSize else {
-                throw Violation("the object of block \(block) has \(object.body.count) bytes")
-            }
-            return Units.values(of: object.body, unitSize: unitSize)
-        }
+        guard let bytes = try await blockOnStore(block) else { return [UInt64](repeating: 0, count: Scenario.unitsPerBlock) }
+        return Units.values(of: bytes, unitSize: unitSize)
     }
 
     /// Compares every object with the model, and the names of all objects with those that there may be.
@@ -142,10 +162,11 @@ final class World: Sendable {
             return book.model.endRead(ticket, Units.bytes(found))
         }
         if let wrong { throw Violation("the store \(moment): \(wrong)") }
-        let allowed = Set((0..<scenario.geometry.blockCount).map(key) + [scenario.keys.mountTokenKey])
+        let others = [scenario.keys.mountTokenKey] + (scenario.form.hasKey ? [scenario.keys.volumeKeyKey] : [])
+        let allowed = Set((0..<scenario.geometry.blockCount).map(key) + others)
         for key in memory.keys where !allowed.contains(key) { throw Violation("an object too many: \(key)") }
         let hasFirstBlock = try await hasFirstBlock()
-        if !hasFirstBlock, memory.keys.contains(where: { $0 != scenario.keys.mountTokenKey }) {
+        if !hasFirstBlock, memory.keys.contains(where: { !others.contains($0) }) {
             throw Violation("there are blocks, but no block 0 \(moment)")
         }
         return all
