@@ -118,6 +118,8 @@ public struct VolumeProbe: Sendable {
         let diskSize = number(BlockObject.diskSizeName)
         if let blockSize, blockSize & (blockSize - 1) != 0 {
             problems.append("\(BlockObject.blockSizeName) is not a power of two: \(blockSize)")
+        } else if let blockSize, blockSize > BlockObject.blockSizeMax {
+            problems.append("\(BlockObject.blockSizeName) is too large: \(blockSize)")
         }
         guard problems.isEmpty, let blockSize, let diskSize else { return .damaged(problems.joined(separator: ", ")) }
         guard diskSize % blockSize == 0 else {

@@ -40,6 +40,7 @@ struct VolumeProbeTests {
         ("5000", "1000000", "s3backer-blocksize is not a power of two: 5000"),
         ("4096", "99999999999999999999", "s3backer-filesize is too large: \"99999999999999999999\""),
         ("99999999999999999999", "4096", "s3backer-blocksize is too large: \"99999999999999999999\""),
+        ("4294967296", "8589934592", "s3backer-blocksize is too large: 4294967296"),
         ("4096", "5000", "s3backer-filesize 5000 is not a multiple of the block size 4096"),
         ("1", "4294967296", "s3backer-filesize 4294967296 means 2^32 blocks or more"),
     ]

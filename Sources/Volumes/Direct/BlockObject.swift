@@ -20,6 +20,9 @@ enum BlockObject {
     static let blockSizeName = "s3backer-blocksize"
     /// The user metadata that holds the bytes of the disk.
     static let diskSizeName = "s3backer-filesize"
+    /// The largest size of a block that metadata is believed. Whoever writes the metadata would else decide how much memory a
+    /// block takes, and zlib counts in 32 bits.
+    static let blockSizeMax = 1 << 31
     /// The block that carries the sizes, and that always has an object once the volume has been written to.
     static let first = BlockNumber(rawValue: 0)
 
