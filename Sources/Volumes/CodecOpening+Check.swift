@@ -49,9 +49,8 @@ extension CodecOpening {
             _ = try stack.decode(object.body, metadata, of: block)
             return nil
         } catch {
-            let encoding = metadata.contentEncoding.map { ContentEncoding(parsing: $0) } ?? options.codec.defaultContentEncoding
-            guard error.kind == .damaged, let encoding else { return (error, false) }
-            return (error, Self.isAuthentic(object, block, encoding, encryption))
+            guard error.kind == .damaged else { return (error, false) }
+            return (error, Self.isAuthentic(object, block, stack.encoding(metadata), encryption))
         }
     }
 

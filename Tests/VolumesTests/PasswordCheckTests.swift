@@ -236,6 +236,22 @@ struct PasswordCheckTests {
         #expect(fixture.changedNothing())
     }
 
+    @Test(
+        "what is authentic by the default Content-Encoding, however that is spelt, tells the password too", arguments: ["", nil])
+    func otherBlockSizeByDefault(header: String?) async throws {
+        try await fixture.make(.gcm)
+        for block in 0..<7 {
+            try await fixture.tamper("vm/0000000\(block)") { _, metadata in metadata.contentEncoding = header }
+        }
+        let options = fixture.options(.gcm) {
+            undetected(&$0)
+            $0.sizes.blockSize = 8192
+            $0.codec.defaultContentEncoding = ContentEncoding(parsing: "encrypt-aes-256-gcm")
+        }
+        _ = try await fixture.open(options)
+        #expect(fixture.log.take().filter { $0.contains("was the volume written with another block size?") }.count == 1)
+    }
+
     @Test("where block 0 is zeros without an object, another block is tried", arguments: [Way.aes128, .gcm], [true, false])
     func withoutFirstBlock(way: Way, isDetected: Bool) async throws {
         try await fixture.make(way)

@@ -140,7 +140,7 @@ final class CodecStack: Sendable {
     }
 
     /// The list that describes an object. A header without an element says as much as no header.
-    private func encoding(_ metadata: ObjectMetadata) -> ContentEncoding {
+    func encoding(_ metadata: ObjectMetadata) -> ContentEncoding {
         guard let text = metadata.contentEncoding else { return defaultEncoding }
         let encoding = ContentEncoding(parsing: text)
         return encoding.elements.isEmpty ? defaultEncoding : encoding
