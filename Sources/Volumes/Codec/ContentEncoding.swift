@@ -9,6 +9,10 @@ internal import Cryptography
 public struct ContentEncoding: Hashable, Sendable {
     /// What stands before the name of a cipher.
     static let encryptionPrefix = "encrypt-"
+    /// What some stores keep of the way in which an object was uploaded, though its bytes were stored without it.
+    ///
+    /// - Source: Amazon S3, "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks".
+    static let transfer = "aws-chunked"
     /// The element that says that nothing was done.
     static let identity = "identity"
 
@@ -18,12 +22,15 @@ public struct ContentEncoding: Hashable, Sendable {
     /// Makes a list.
     public init(elements: [String]) { self.elements = elements }
 
-    /// Takes the text of a header apart, of any length: elements stand between commas, blanks and tabs.
+    /// Takes the text of a header apart, of any length: elements stand between commas, blanks and tabs. A first element
+    /// `aws-chunked`, spelt like this, is left out: other programs that copy objects leave it, and it says nothing of the bytes.
     ///
     /// Says nothing about whether the elements are known; see ``firstUnreadable``.
     public init(parsing text: String) {
         let isSeparator: (UInt8) -> Bool = { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
-        elements = text.utf8.split(whereSeparator: isSeparator).map { String(Substring($0)) }
+        let words = text.utf8.split(whereSeparator: isSeparator)
+        let isCopied = words.first?.elementsEqual(Self.transfer.utf8) ?? false
+        elements = words.dropFirst(isCopied ? 1 : 0).map { String(Substring($0)) }
     }
 
     /// The header's text, spelt as the C program spells it: `deflate, encrypt-AES-128-CBC`.

@@ -13,6 +13,7 @@ struct ContentEncodingTests {
             ("deflate,encrypt-AES-128-CBC", ["deflate", "encrypt-AES-128-CBC"]),
             ("\tdeflate ,\t encrypt-AES-128-CBC ,", ["deflate", "encrypt-AES-128-CBC"]),
             ("deflate encrypt-X", ["deflate", "encrypt-X"]), ("", []), (" , ,\t", []), ("zstd", ["zstd"]),
+            ("aws-chunked", []), ("aws-chunked,zstd", ["zstd"]), ("AWS-chunked", ["AWS-chunked"]),
         ])
     func parse(text: String, elements: [String]) {
         #expect(ContentEncoding(parsing: text).elements == elements)
@@ -36,6 +37,22 @@ struct ContentEncodingTests {
         ])
     func readable(text: String, unreadable: String?) {
         #expect(ContentEncoding(parsing: text).firstUnreadable == unreadable)
+    }
+
+    @Test("what an upload in chunks leaves in front of the list is passed over, there and once", arguments: CodecFixture.all)
+    func chunkedUpload(fixture: CodecFixture) throws {
+        let form = fixture.object(fixture.block(), of: 5)
+        let list = form.contentEncoding
+        func spoilt(_ text: String) -> StoredForm {
+            StoredForm(body: form.body, contentEncoding: text, user: form.user)
+        }
+        let front = spoilt((["aws-chunked"] + [list].compactMap(\.self)).joined(separator: ","))
+        #expect(try front.decoded(by: fixture.codec, as: 5) == fixture.block())
+        for text in ["aws-chunked, aws-chunked, ", "AWS-Chunked, ", "aws-chunkef, "].map({ $0 + (list ?? "") }) {
+            #expect(spoilt(text).failure(in: fixture.codec, as: 5)?.kind == .unknownEncoding || list == nil, "\(text)")
+            #expect(spoilt(text).failure(in: fixture.codec, as: 5) != nil, "\(text)")
+        }
+        if let list { #expect(spoilt(list + ", aws-chunked").failure(in: fixture.codec, as: 5) != nil) }
     }
 
     @Test("a list longer than any writer's is read and refused like a short one")
