@@ -123,31 +123,92 @@ struct TamperingTests {
         }
     }
 
-    @Test("a changed object fails the read of its block, and the error names block and object", arguments: CodecFixture.encrypted)
-    func throughVolume(fixture: CodecFixture) async throws {
+    /// A volume on objects in memory; what is written to it is read back from there.
+    private struct Store {
         let objects = MemoryObjectStore()
         let keys = BlockKeyScheme(prefix: "vm/", isHashed: false)
-        let volume = DirectVolume(
-            over: objects, keys: keys, geometry: try required(BlockGeometry(blockSize: CodecFixture.blockSize, blockCount: 16)),
-            codec: fixture.codec, isFirstBlockPresent: false, checksSizes: false, fence: nil,
-            limits: SettlementLimits(attemptTimeout: .seconds(30)), timeline: ManualTimeline(), logger: quiet)
-        _ = try await volume.write(.bytes(slice(fixture.block())), to: 5, .foreground)
-        #expect(try await volume.read(5, ifNot: nil, .foreground).contents?.spelt() == fixture.block())
-        guard
-            case .object(let object) = try await objects.get(
-                keys.key(of: 5), range: nil, ifMatch: nil, ifNoneMatch: nil, .foreground)
-        else { throw FixtureError() }
-        var bytes = object.body.bytes
-        bytes[20] ^= 1
-        _ = try await objects.put(keys.key(of: 5), slice(bytes), object.attributes.metadata, .none, .foreground)
-        _ = try await objects.put(keys.key(of: 6), object.body, object.attributes.metadata, .none, .foreground)
+        let volume: DirectVolume
+
+        init(_ fixture: CodecFixture) throws {
+            volume = DirectVolume(
+                over: objects, keys: keys,
+                geometry: try required(BlockGeometry(blockSize: CodecFixture.blockSize, blockCount: 16)),
+                codec: fixture.codec, isFirstBlockPresent: false, checksSizes: false, fence: nil,
+                limits: SettlementLimits(attemptTimeout: .seconds(30)), timeline: ManualTimeline(), logger: quiet)
+        }
+
+        func form(of block: BlockNumber) async throws -> StoredForm {
+            let answer = try await objects.get(keys.key(of: block), range: nil, ifMatch: nil, ifNoneMatch: nil, .foreground)
+            guard case .object(let object) = answer else { throw FixtureError() }
+            let metadata = object.attributes.metadata
+            return StoredForm(body: object.body.bytes, contentEncoding: metadata.contentEncoding, user: metadata.user)
+        }
+
+        func put(_ form: StoredForm, as block: BlockNumber) async throws {
+            _ = try await objects.put(keys.key(of: block), slice(form.body), form.metadata, .none, .foreground)
+        }
+
+        /// Why the block cannot be read; nil when it can.
+        func failure(of block: BlockNumber) async -> BlockStoreError? {
+            do {
+                _ = try await volume.read(block, ifNot: nil, .foreground)
+                return nil
+            } catch {
+                return error
+            }
+        }
+    }
+
+    @Test("a changed object fails the read of its block, and the error names block and object", arguments: CodecFixture.encrypted)
+    func throughVolume(fixture: CodecFixture) async throws {
+        let store = try Store(fixture)
+        _ = try await store.volume.write(.bytes(slice(fixture.block())), to: 5, .foreground)
+        #expect(try await store.volume.read(5, ifNot: nil, .foreground).contents?.spelt() == fixture.block())
+        var form = try await store.form(of: 5)
+        try await store.put(form, as: 6)
+        form.body[20] ^= 1
+        try await store.put(form, as: 5)
         for block in [5, 6] as [BlockNumber] {
-            let error = await #expect(throws: BlockStoreError.self) { try await volume.read(block, ifNot: nil, .foreground) }
+            let error = await store.failure(of: block)
             #expect(error?.code == .corrupt)
             let start = "cannot read block \(block) (object \"vm/\(block)\"): its "
             #expect(error?.message.hasPrefix(start) == true, "\(error?.message ?? "none")")
             #expect(error?.message.contains("does not match") == true)
         }
+    }
+
+    @Test("every flipped bit of an object, in body or headers, fails the read of its block", arguments: CodecFixture.encrypted)
+    func everyBitThroughVolume(fixture: CodecFixture) async throws {
+        let store = try Store(fixture)
+        _ = try await store.volume.write(.bytes(slice(fixture.block())), to: 5, .foreground)
+        let form = try await store.form(of: 5)
+        var changed: [StoredForm] = []
+        for index in 0..<8 * form.body.count {
+            changed.append(form)
+            changed[changed.count - 1].body[index / 8] ^= 1 << UInt8(index % 8)
+        }
+        for text in Self.flips(of: try required(form.contentEncoding)) {
+            changed.append(form)
+            changed[changed.count - 1].contentEncoding = text
+        }
+        for text in Self.flips(of: form.user["s3backer-hmac"] ?? "") {
+            changed.append(form)
+            changed[changed.count - 1].user["s3backer-hmac"] = text
+        }
+        if form.user["s3backer-hmac"] != nil {
+            // Also without the element that tells the compression, and with the other one.
+            let elements = ContentEncoding(parsing: try required(form.contentEncoding)).elements
+            for text in [elements[1], (elements[0] == "zstd" ? "deflate" : "zstd") + ", " + elements[1]] {
+                changed.append(form)
+                changed[changed.count - 1].contentEncoding = text
+            }
+        }
+        for spoilt in changed {
+            try await store.put(spoilt, as: 5)
+            #expect(await store.failure(of: 5)?.code == .corrupt)
+        }
+        try await store.put(form, as: 5)
+        #expect(await store.failure(of: 5) == nil)
     }
 
     /// The texts that differ in one bit.
