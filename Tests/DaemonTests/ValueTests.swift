@@ -51,6 +51,20 @@ struct ValueTests {
         }
     }
 
+    @Test("secrets of a command line show in no dump of it, before it is parsed and after")
+    func secretOptions() throws {
+        let words = try readWords(["-o", "password=hunter2,size=1m", "--accessKey=hunter2", "bucket", "/mnt"])
+        let options = try ParsedOptions.read(words.options)
+        #expect(options.password?.revealed == "hunter2" && options.accessKey?.revealed == "hunter2")
+        var dumped = ""
+        dump(words, to: &dumped)
+        dump(options, to: &dumped)
+        for text in ["\(words)", String(reflecting: words), "\(options)", String(reflecting: options), dumped] {
+            #expect(!text.contains("hunter2"))
+        }
+        #expect(words.description == "--password=**** --size=1m --accessKey=**** bucket /mnt")
+    }
+
     @Test(
         "secret arguments are overwritten in place, everything else stays",
         arguments: [

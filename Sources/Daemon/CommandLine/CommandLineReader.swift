@@ -25,6 +25,23 @@ struct CommandLineWords: Equatable {
     var warnings: [String] = []
 }
 
+extension CommandLineWords: CustomStringConvertible, CustomReflectable {
+    /// The options and what they are for, with asterisks in the place of secrets.
+    var description: String { (shownOptions + positionals + fuseOptions).joined(separator: " ") }
+
+    /// What the description shows: no dump may show a secret.
+    var customMirror: Mirror {
+        Mirror(self, children: ["options": shownOptions, "positionals": positionals, "fuseOptions": fuseOptions])
+    }
+
+    private var shownOptions: [String] {
+        options.map { word in
+            let name = splitAtEquals(word).name
+            return OptionTable.option(named: String(name.dropFirst(2)))?.isSecret == true ? "\(name)=****" : word
+        }
+    }
+}
+
 /// Reads a command line by the rules of libfuse's parser, which the C program uses: a value is attached with `=`, names are
 /// exact, options and positional arguments mix, the last occurrence wins.
 ///

@@ -9,7 +9,7 @@ internal import ArgumentParser
 struct ParsedOptions: ParsableArguments {
     @Option(.accessFile) var accessFile: String?
     @Option(.accessId) var accessId: String?
-    @Option(.accessKey) var accessKey: String?
+    @Option(.accessKey) var accessKey: Secret?
     @Option(.accessKeyEnv) var accessKeyEnv: String?
 
     @Option(.baseURL) var baseURL: String?
@@ -42,7 +42,7 @@ struct ParsedOptions: ParsableArguments {
     @Option(.defaultContentEncoding) var defaultContentEncoding: String?
     /// Empty when no cipher was named.
     @Option(.encrypt) var encrypt: String?
-    @Option(.password) var password: String?
+    @Option(.password) var password: Secret?
     @Option(.passwordFile) var passwordFile: String?
     @Option(.newPasswordFile) var newPasswordFile: String?
     @Option(.keyLength) var keyLength: WholeNumber?

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+public import ArgumentParser
 internal import Glibc
 
 /// A text that must not reach a log, a message or a dump: its description is `****`.
@@ -20,6 +21,11 @@ public struct Secret: Sendable, Equatable, CustomStringConvertible, CustomDebugS
 extension Secret: CustomReflectable {
     /// No parts: `dump` and string interpolation of an enclosing value show nothing.
     public var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+extension Secret: ExpressibleByArgument {
+    /// Takes any text into custody.
+    public init?(argument: String) { self.init(argument) }
 }
 
 /// Secrets among the arguments of the process, which ps(1) shows to everybody.

@@ -118,7 +118,7 @@ extension PasswordSource {
     ///
     /// - Throws: When two places are named, and when the command line could not carry the password.
     init(_ options: ParsedOptions) throws(UserError) {
-        guard let text = options.password else {
+        guard let text = options.password?.revealed else {
             self = options.passwordFile.map(PasswordSource.file) ?? .terminal
             return
         }

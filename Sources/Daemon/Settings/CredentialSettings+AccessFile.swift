@@ -54,7 +54,7 @@ extension CredentialSettings {
     private static func secretKey(
         _ options: ParsedOptions, in surroundings: Surroundings
     ) throws(UserError) -> String? {
-        guard let name = options.accessKeyEnv else { return options.accessKey }
+        guard let name = options.accessKeyEnv else { return options.accessKey?.revealed }
         guard options.accessKey == nil else {
             throw UserError("cannot use \"--accessKey\" and \"--accessKeyEnv\" together: they exclude each other; give one")
         }
