@@ -96,7 +96,7 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "Daemon", "Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", "Cryptography", log,
+                "Daemon", "Volumes", "StoreTesting", "BlockStores", "ObjectStores", "DataPath", "Cryptography", "CLinux", log,
             ],
             swiftSettings: strict),
         .testTarget(

@@ -40,6 +40,10 @@
 // prctl(2) is variadic in C, which Swift cannot call.
 static inline int linux_set_io_flusher(int on) { return prctl(PR_SET_IO_FLUSHER, on, 0, 0, 0); }
 
+// Whether the kernel may write a core file, and others of the same user may look into the memory.
+static inline int linux_set_dumpable(int on) { return prctl(PR_SET_DUMPABLE, on, 0, 0, 0); }
+static inline int linux_get_dumpable(void) { return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0); }
+
 // Sets the name that ps(1) shows for the calling thread; at most 15 bytes count.
 static inline int linux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 

@@ -35,6 +35,7 @@ private func run(program: String, arguments: [String]) throws(UserError) -> Int3
     let surroundings = Surroundings.ofProcess
     let settings = try Settings(words, in: surroundings).withAbsolutePaths()
     for warning in settings.warnings { Console.say(warning) }
+    if settings.codec.encryption != nil { CoreFile.forbid() }
     switch settings.command {
     case .resetMountToken: return try ResetMountToken(settings).run()
     case .mount(let mountPoint):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+import CLinux
 import DataPath
 import Synchronization
 import Testing
@@ -15,6 +16,14 @@ struct ProcessTests {
             let thread = JoinableThread.required(name: "hop") { continuation.resume() }
             _ = thread
         }
+    }
+
+    @Test("a process that holds keys may leave no core file")
+    func coreFile() {
+        let before = linux_get_dumpable()
+        CoreFile.forbid()
+        #expect(linux_get_dumpable() == 0)
+        _ = linux_set_dumpable(before)
     }
 
     @Test("work runs on the pool's threads, also after it had to wait for another thread")

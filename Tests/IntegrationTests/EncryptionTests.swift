@@ -152,8 +152,15 @@ extension Integration {
                     "mounts": try Command.run("cat", ["/proc/mounts"]).output,
                 ]
                 #expect(try #require(texts["processes"]).contains("--password=***"))
+                try Command.run("prlimit", ["--core=unlimited", "--pid", "\(pid)"])
+                let directory = try Command.run("readlink", ["/proc/\(pid)/cwd"]).output.trimmingCharacters(in: .newlines)
+                func cores() throws -> Set<String> {
+                    Set(try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasPrefix("core") })
+                }
+                let before = try cores()
                 mount.signal(SIGSEGV)
                 _ = try mount.waitForEnd(seconds: 20)
+                #expect(try cores() == before, "a core file holds the keys")
                 try Command.run("umount", ["-l", mount.point], seconds: 20)
                 texts["log"] = mount.log
                 #expect(mount.log.contains("accessKey"), "the log tells the configuration: \(mount.log.prefix(3000))")
