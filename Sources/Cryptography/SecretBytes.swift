@@ -7,6 +7,9 @@ internal import Glibc
 /// Bytes that must not outlive their use: a password, a key. They are wiped when the last reference goes, are kept out of core
 /// dumps and, as far as the limits of the process allow, out of swap; their description is `****`.
 ///
+/// What libcrypto makes of a key, the schedule of a cipher, lies in its own memory and is not kept out of core dumps by this; a
+/// process that encrypts should not be dumped at all.
+///
 /// - Concurrency: safe from anywhere; the bytes never change.
 /// - Source: 'man 2 madvise' (MADV_DONTDUMP), 'man 2 mlock', 'man 3 OPENSSL_cleanse'.
 public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
@@ -42,6 +45,11 @@ public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, Cu
 
     /// Makes a secret that nobody can foretell; see ``fillRandom(_:)``.
     public static func random(count: Int) -> SecretBytes { SecretBytes(count: count) { fillRandom($0) } }
+
+    /// Asks again that the bytes stay out of swap: a child process has a copy of them, but not the lock.
+    ///
+    /// - Source: 'man 2 mlock': "Memory locks are not inherited by a child created via fork(2)".
+    public func lockAgain() { _ = mlock(memory.baseAddress, memory.count) }
 
     deinit {
         OPENSSL_cleanse(memory.baseAddress, memory.count)

@@ -2,6 +2,7 @@
 // Copyright (c) the s3backer authors
 
 import Cryptography
+import Glibc
 import Testing
 
 @Suite("Secrets")
@@ -65,6 +66,36 @@ struct SecretTests {
         }
         #expect(!seen.contains(0))
         fillRandom(UnsafeMutableRawBufferPointer(start: nil, count: 0))
+    }
+
+    /// What the kernel says of the memory at `address`: the flags of /proc/self/smaps.
+    private func flags(at address: UInt) throws -> [Substring] {
+        let file = try #require(fopen("/proc/self/smaps", "r"))
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 8192)
+        var isIn = false
+        while fgets(&line, Int32(line.count), file) != nil {
+            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let words = text.split(whereSeparator: \.isWhitespace)
+            let bounds = words.first?.split(separator: "-").compactMap { UInt($0, radix: 16) } ?? []
+            if bounds.count == 2 { isIn = bounds[0] <= address && address < bounds[1] }
+            if isIn, words.first == "VmFlags:" { return Array(words.dropFirst()) }
+        }
+        return []
+    }
+
+    @Test("a secret is kept out of core dumps and out of swap, also when its lock was lost to a fork")
+    func custody() throws {
+        let secret = SecretBytes(Array("hunter2".utf8))
+        let address = try #require(secret.withBytes { $0.baseAddress })
+        let before = try flags(at: UInt(bitPattern: address))
+        #expect(before.contains("dd"))
+        // Where the limits of the process allow no lock, there is none to be lost.
+        guard before.contains("lo") else { return }
+        munlock(address, 4096)
+        #expect(try !flags(at: UInt(bitPattern: address)).contains("lo"))
+        secret.lockAgain()
+        #expect(try flags(at: UInt(bitPattern: address)).contains("lo"))
     }
 
     @Test("texts are equal when all bytes and the lengths are")

@@ -46,6 +46,7 @@ struct Mount {
     /// - Throws: Why nothing was, or could be, mounted.
     func run(password: SecretBytes?) throws(UserError) -> Int32 {
         let background = settings.process.isForeground ? nil : try Daemonise.fork()
+        if background != nil { password?.lockAgain() }
         // For this thread and all it starts: memory reclaim must not wait for I/O that only this process can do. Refused
         // without CAP_SYS_RESOURCE, and then done without. See: 'man 2 PR_SET_IO_FLUSHER'.
         _ = linux_set_io_flusher(1)
