@@ -155,7 +155,9 @@ extension Integration {
                 try Command.run("prlimit", ["--core=unlimited", "--pid", "\(pid)"])
                 let directory = try Command.run("readlink", ["/proc/\(pid)/cwd"]).output.trimmingCharacters(in: .newlines)
                 func cores() throws -> Set<String> {
-                    Set(try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasPrefix("core") })
+                    // With the time, as a core file replaces one that is there.
+                    let names = try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasPrefix("core") }
+                    return Set(try names.map { try Command.run("stat", ["-c", "%n %y", "\(directory)/\($0)"]).output })
                 }
                 let before = try cores()
                 mount.signal(SIGSEGV)
