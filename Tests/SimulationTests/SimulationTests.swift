@@ -29,6 +29,9 @@ import Testing
     @Test("a shutdown leaves no request for the mount token on its way", arguments: [UInt64(614), 1372, 1386])
     func tokenRequestsAreOver(seed: UInt64) { live(seed, isFixed: true) }
 
+    @Test("a flush writes a block again that the guard calls stale", arguments: [UInt64(3879)])
+    func staleIsMended(seed: UInt64) { live(seed) }
+
     @Test("a seed does the same again")
     func isDeterministic() throws {
         var forms: Set<Form> = []

@@ -93,19 +93,17 @@ final class GCMEncryption: BlockEncryption {
         return count
     }
 
-    /// Writes what the tag covers beside the bytes, the elements of ``ContentEncoding/canonicalText`` one by one: a String of them
-    /// for each block would cost as much as a quarter of the encryption of 4 KiB.
     private func withAdditionalData<Result>(
         of block: BlockNumber, _ encoding: ContentEncoding, _ body: (UnsafeRawBufferPointer) -> Result
     ) -> Result {
-        let textStart = VolumeKey.idCount + Self.numberCount
-        let countMax = encoding.elements.reduce(textStart) { $0 + $1.utf8.count + 1 }
-        return withUnsafeTemporaryAllocation(byteCount: countMax, alignment: 8) { bytes in
+        // Of a constant size, so that it lies on the stack.
+        withUnsafeTemporaryAllocation(byteCount: Self.additionalDataMax, alignment: 8) { bytes in
             bytes.copyBytes(from: volumeID)
             bytes.storeBytes(of: UInt64(block.rawValue).bigEndian, toByteOffset: VolumeKey.idCount, as: UInt64.self)
-            var end = textStart
+            var end = VolumeKey.idCount + Self.numberCount
             for element in encoding.elements {
-                if end > textStart {
+                precondition(end + 1 + element.utf8.count <= bytes.count, "a list holds names that are known")
+                if end > VolumeKey.idCount + Self.numberCount {
                     bytes[end] = UInt8(ascii: ",")
                     end += 1
                 }
