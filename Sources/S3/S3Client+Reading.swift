@@ -3,6 +3,7 @@
 
 public import DataPath
 public import ObjectStores
+internal import Synchronization
 
 extension S3Client {
     /// Reads an object or a range of it; see ``ObjectStore/get(_:range:ifMatch:ifNoneMatch:_:)``.
@@ -63,7 +64,8 @@ extension S3Client {
 
     /// A request about one object.
     func request(_ method: HTTPMethod, _ key: ObjectKey) -> S3Request {
-        S3Request(method: method, path: settings.endpoint.path(of: key.name), answerSizeMax: settings.objectSizeMax)
+        S3Request(
+            method: method, path: settings.endpoint.path(of: key.name), answerSizeMax: objectSizeMax.load(ordering: .relaxed))
     }
 
     /// A 200: the whole object, also where the server did not heed a range.

@@ -27,6 +27,8 @@ public final class S3Client: ObjectStore {
     private let counts = Mutex(S3Statistics())
     /// Whether the server has shown that it has no batch delete.
     let hasNoBatchDelete = Atomic<Bool>(false)
+    /// The largest object that is read, in bytes.
+    let objectSizeMax: Atomic<Int>
     /// Which list request the server knows, once it has shown it.
     let listVersion = Mutex(ListVersion.unknown)
 
@@ -54,9 +56,15 @@ public final class S3Client: ObjectStore {
         self.pool = pool
         self.timeline = timeline
         self.logger = logger
+        objectSizeMax = Atomic(settings.objectSizeMax)
         signer = RequestSigner(
             endpoint: settings.endpoint, credentials: settings.credentials, version: settings.signatureVersion)
     }
+
+    /// From now on reads no object that is larger than `size` bytes: the answer is broken off there, as malformed.
+    ///
+    /// For whoever learns how large objects can be only after the first of them was looked at.
+    public func limitObjects(to size: Int) { objectSizeMax.store(size, ordering: .relaxed) }
 
     /// What was counted since the start or the last reset, the transport's counts included.
     public var statistics: S3Statistics {

@@ -17,7 +17,8 @@ public struct S3Settings: Sendable {
     public var serverSideEncryption: ServerSideEncryption?
     /// The content codings that the reader of objects understands (`Accept-Encoding`); nil sends no such header.
     public var acceptEncoding: String?
-    /// The largest object that is read, in bytes; protects against a server that never stops.
+    /// The largest object that is read, in bytes; protects against a server that never stops. See
+    /// ``S3Client/limitObjects(to:)``.
     public var objectSizeMax: Int
 
     /// Makes settings for an endpoint, private objects and SigV4; the rest is set by name.

@@ -58,6 +58,16 @@ struct S3ClientReadTests {
         #expect(silent.transport.requests.last?.header("accept-encoding") == nil)
     }
 
+    @Test("no answer to a get may be larger than objects can be, once that is known")
+    func objectLimit() async throws {
+        let fixture = try S3ClientFixture { _ in HTTPResponse(200, ["etag": "\"e\"", "content-length": "4"], text: "body") }
+        _ = try await fixture.get("k")
+        #expect(fixture.transport.requests.last?.answerSizeMax == 4 << 30)
+        fixture.client.limitObjects(to: 12_345)
+        _ = try await fixture.get("k")
+        #expect(fixture.transport.requests.last?.answerSizeMax == 12_345)
+    }
+
     @Test("a 304 that nobody asked for is an error")
     func unasked304() async throws {
         let fixture = try S3ClientFixture { _ in HTTPResponse(304) }

@@ -91,6 +91,7 @@ struct Mount {
                         for warning in decision.warnings + [reduction].compactMap(\.self) {
                             Console.say("warning: \(warning)")
                         }
+                        store.limitObjects(toBlocksOf: decision.geometry.blockSize)
                         mayHoldToken.store(!store.volumeOptions.isReadOnly, ordering: .relaxed)
                     })
             } catch {

@@ -74,6 +74,10 @@ struct Store {
         }
     }
 
+    /// Lets no answer of the store take more memory than the object of a block may: no encoding makes a block much larger, and
+    /// no other object of a volume is as large as a megabyte.
+    func limitObjects(toBlocksOf blockSize: Int) { client?.limitObjects(to: 2 * blockSize + (1 << 20)) }
+
     private static func options(
         _ settings: Settings, codec: CodecOptions, isReadOnly: Bool, isAnonymous: Bool, attemptTimeout: Duration
     ) -> VolumeOptions {
