@@ -42,7 +42,7 @@ private func run(program: String, arguments: [String]) throws(UserError) -> Int3
         let mount = try Mount(settings, at: mountPoint)
         // A rehearsal asks nobody for a password: the mount itself would ask again.
         guard call?.isRehearsal != true else { return 0 }
-        return try mount.run(password: try settings.codec.encryption?.password.read(in: surroundings))
+        return try mount.run(password: try settings.codec.encryption?.password(in: surroundings, settings))
     case .changePassword(let new):
         guard let old = settings.codec.encryption?.password else {
             preconditionFailure("without encryption there is no password")

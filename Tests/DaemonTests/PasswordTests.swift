@@ -147,6 +147,30 @@ struct PasswordSourceTests {
         let line = message { () throws(UserError) in try PasswordSource.terminal.readNew(in: typing("hunter2", "hunter3")) }
         #expect(line == "cannot change the password: the two new ones differ; try again")
     }
+
+    @Test(
+        "the password of a volume that may be new is asked for twice, so that a slip of the finger does not lock its owner out",
+        arguments: [
+            (["--encrypt=AES-256-GCM", "--size=1g"], 2), (["--encrypt=AES-256-GCM"], 1),
+            (["--encrypt=AES-256-GCM", "--size=1g", "--readOnly"], 1), (["--encrypt", "--size=1g"], 1),
+        ])
+    func maybeNew(options: [String], timesAsked: Int) throws {
+        let asked = Mutex<[String]>([])
+        let around = surroundings(askPassword: { question throws(UserError) in
+            let count = asked.withLock { list in
+                list.append(question)
+                return list.count
+            }
+            return SecretBytes(Array("typed \(count)".utf8))
+        })
+        let settings = try Settings(try CommandLineReader.read(options + ["bucket", "/mnt"]), in: around)
+        let encryption = try #require(settings.codec.encryption)
+        let line = message { () throws(UserError) in try encryption.password(in: around, settings) }
+        #expect(asked.withLock { $0.count } == timesAsked)
+        #expect(line == (timesAsked == 2 ? "cannot mount: the two passwords differ; try again" : nil))
+        let alike = try PasswordSource.terminal.readForNewVolume(in: typing("secret", "secret"))
+        #expect(alike.revealed == Array("secret".utf8))
+    }
 }
 
 @Suite("Asking at a terminal")
