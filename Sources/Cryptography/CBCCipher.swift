@@ -24,6 +24,7 @@ public final class CBCCipher: Sendable {
     public init(_ cipher: BlockCipher, key: SecretBytes) {
         precondition(key.count >= cipher.keyCount, "\(cipher.canonicalName) needs a key of \(cipher.keyCount) bytes")
         guard let algorithm = cipher.algorithm else {
+            // `BlockCipher(named:)` gives no cipher that is missing, so only a case written in the source comes here.
             fatalError("libcrypto has no \(cipher.canonicalName); ask BlockCipher(named:) before")
         }
         self.cipher = cipher

@@ -7,9 +7,9 @@ internal import CCrypto
 ///
 /// - Concurrency: safe from anywhere.
 /// - Source: 'man 3 EVP_CIPHER_fetch'.
+// Proof for @unchecked: a fetched algorithm is immutable and counted by libcrypto ('man 7 openssl-threads'); the values are the
+// constants below and in BlockCipher, which live as long as the process.
 struct CipherAlgorithm: @unchecked Sendable {
-    // Proof for @unchecked: a fetched algorithm is immutable and counted by libcrypto ('man 7 openssl-threads'); the values are
-    // the constants below and in BlockCipher, which live as long as the process.
     private let pointer: OpaquePointer
 
     /// Fetches a cipher.
@@ -27,6 +27,7 @@ struct CipherAlgorithm: @unchecked Sendable {
     ///
     /// - Parameter key: As many bytes as the cipher wants, or more; nil if each use brings its own.
     func makeContext(key: UnsafeRawBufferPointer?, isEncrypting: Bool) -> OpaquePointer {
+        // As every allocation of Swift does; no caller could go on without.
         guard let context = EVP_CIPHER_CTX_new() else { fatalError("out of memory: a cipher context") }
         precondition(key.map { $0.count >= Int(EVP_CIPHER_get_key_length(pointer)) } ?? true, "the key is too short")
         let key = key?.baseAddress?.assumingMemoryBound(to: UInt8.self)

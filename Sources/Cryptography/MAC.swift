@@ -77,10 +77,9 @@ public final class MAC: Sendable {
 }
 
 /// A context with its key worked in, which is only ever copied.
-///
-/// Proof for @unchecked: init writes to the context before anybody else has it; afterwards it is only the source of copies, which
-/// libcrypto takes as `const` and so may be made by several threads at once ('man 7 openssl-threads'); deinit frees it after the
-/// last.
+// Proof for @unchecked: init writes to the context before anybody else has it; afterwards it is only the source of copies, which
+// libcrypto takes as `const` and so may be made by several threads at once ('man 7 openssl-threads'); deinit frees it after the
+// last.
 private final class Original: @unchecked Sendable {
     private let pointer: OpaquePointer
 
@@ -108,6 +107,7 @@ private final class Original: @unchecked Sendable {
 
     /// A context of its own, for one user.
     func copy() -> OpaquePointer {
+        // As every allocation of Swift does; no caller could go on without.
         guard let copy = EVP_MAC_CTX_dup(pointer) else { fatalError("out of memory: an HMAC context") }
         return copy
     }

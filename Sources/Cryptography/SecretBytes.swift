@@ -26,6 +26,7 @@ public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, Cu
         let size = max(1, (count + pageSize - 1) / pageSize) * pageSize
         // Whole pages of their own: the advice below is for pages.
         let base = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        // Running out of memory ends the process, as Swift's own allocations do.
         guard let base, base != MAP_FAILED else { fatalError("out of memory: \(size) bytes") }
         // Both are refused only by old kernels or low limits; the secret is usable all the same.
         _ = madvise(base, size, MADV_DONTDUMP)
