@@ -19,28 +19,12 @@ struct ChangePassword {
     /// - Returns: The exit status.
     /// - Throws: When the old password is wrong, the volume has no such key, or the store cannot be reached or refuses.
     func run(from old: SecretBytes, to new: SecretBytes) throws(UserError) -> Int32 {
-        StopSignals.block()
-        let process = ServingProcess(settings)
-        StopSignals.start(process.stopping, logger: process.logger)
-        process.logConfiguration(settings)
-        let store = try Store.open(
-            settings, password: nil, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
-        let objects = Stack.objects(
-            over: store.objects, store.stackSettings, store.volumeOptions, timeline: process.timeline,
-            jitter: { Double.random(in: 0..<1) }, logger: process.logger)
-        if !settings.process.isQuiet { Console.say("changing the password of \(settings.volumeDescription)") }
-        let failure = runBlocking(on: process.ioPool, stopping: process.stopping) { () async -> VolumeError? in
-            do throws(VolumeError) {
-                try await VolumePassword.change(
-                    over: objects, store.volumeOptions, from: old, to: new, timeline: process.timeline, logger: process.logger)
-                return nil
-            } catch {
-                return error
-            }
+        try ObjectCommand(settings).run("changing the password of") { (store, process) async throws(VolumeError) in
+            let objects = Stack.objects(
+                over: store.objects, store.stackSettings, store.volumeOptions, timeline: process.timeline,
+                jitter: { Double.random(in: 0..<1) }, logger: process.logger)
+            try await VolumePassword.change(
+                over: objects, store.volumeOptions, from: old, to: new, timeline: process.timeline, logger: process.logger)
         }
-        process.ioPool.shutDown()
-        if let failure { throw UserError(failure.message) }
-        if !settings.process.isQuiet { Console.say("done") }
-        return 0
     }
 }

@@ -16,27 +16,11 @@ struct ResetMountToken {
     /// - Returns: The exit status.
     /// - Throws: When the store cannot be reached or refuses.
     func run() throws(UserError) -> Int32 {
-        StopSignals.block()
-        let process = ServingProcess(settings)
-        StopSignals.start(process.stopping, logger: process.logger)
-        process.logConfiguration(settings)
-        let store = try Store.open(
-            settings, password: nil, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
-        let hold = Stack.mountTokenHold(
-            over: store.objects, store.stackSettings, store.volumeOptions, timeline: process.timeline,
-            jitter: { Double.random(in: 0..<1) }, logger: process.logger)
-        if !settings.process.isQuiet { Console.say("resetting mount token for \(settings.volumeDescription)") }
-        let failure = runBlocking(on: process.ioPool, stopping: process.stopping) { () async -> VolumeError? in
-            do throws(VolumeError) {
-                try await hold.reset()
-                return nil
-            } catch {
-                return error
-            }
+        try ObjectCommand(settings).run("resetting mount token for") { (store, process) async throws(VolumeError) in
+            let hold = Stack.mountTokenHold(
+                over: store.objects, store.stackSettings, store.volumeOptions, timeline: process.timeline,
+                jitter: { Double.random(in: 0..<1) }, logger: process.logger)
+            try await hold.reset()
         }
-        process.ioPool.shutDown()
-        if let failure { throw UserError(failure.message) }
-        if !settings.process.isQuiet { Console.say("done") }
-        return 0
     }
 }
