@@ -22,8 +22,8 @@ extension BlockDisk {
         var missing: [Missing] = []
         for block in blocks {
             let piece = next.geometry.piece(of: block, in: range)
-            if let contents = next.readNow(block) {
-                runs.append(Self.run(contents.part(piece.range), count: piece.range.count))
+            if let contents = next.readNow(piece.range, of: block) {
+                runs.append(Self.run(contents, count: piece.range.count))
             } else {
                 missing.append(Missing(index: runs.count, piece: piece))
                 runs.append(.zeros(count: piece.range.count))

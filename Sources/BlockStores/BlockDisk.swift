@@ -58,9 +58,9 @@ public struct BlockDisk: Disk {
         let blocks = geometry.blocks(touching: range)
         var runs: [DiskBytes.Run] = []
         for block in blocks {
-            guard let contents = next.readNow(block) else { return nil }
             let piece = geometry.piece(of: block, in: range)
-            let run = Self.run(contents.part(piece.range), count: piece.range.count)
+            guard let contents = next.readNow(piece.range, of: block) else { return nil }
+            let run = Self.run(contents, count: piece.range.count)
             if blocks.count == 1 { return DiskBytes(run) }
             if runs.isEmpty {
                 // As long as there is nothing but zeros, their number says it all.

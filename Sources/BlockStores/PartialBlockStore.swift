@@ -18,6 +18,12 @@ public protocol PartialBlockStore: BlockStore {
         _ range: Range<Int>, of block: BlockNumber, _ context: IOContext
     ) async throws(BlockStoreError) -> BlockContents
 
+    /// Answers a read of a part from memory, at once, or not at all; see ``BlockStore/readNow(_:)``.
+    ///
+    /// - Parameter range: As for ``read(_:of:_:)``.
+    /// - Returns: The bytes when this layer, or one below, has them without waiting for anything; else nil.
+    func readNow(_ range: Range<Int>, of block: BlockNumber) -> BlockContents?
+
     /// Writes a part of `block`; the rest of the block keeps its bytes.
     ///
     /// - Parameters:

@@ -38,6 +38,9 @@ public final class ReadModifyWrite: PartialBlockStore {
     /// Reads below, without a lock; see ``BlockStore/readNow(_:)``.
     public func readNow(_ block: BlockNumber) -> BlockContents? { next.readNow(block) }
 
+    /// Asks below for the whole block; see ``PartialBlockStore/readNow(_:of:)``.
+    public func readNow(_ range: Range<Int>, of block: BlockNumber) -> BlockContents? { next.readNow(block)?.part(range) }
+
     /// Reads the whole block below and answers with a part of it; see ``PartialBlockStore/read(_:of:_:)``.
     public func read(
         _ range: Range<Int>, of block: BlockNumber, _ context: IOContext
