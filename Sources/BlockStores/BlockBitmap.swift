@@ -146,8 +146,8 @@ struct BlockBitmap: Sendable {
     }
 }
 
-/// Calls `body` with the index of each word that `bits` touches, and with a mask of the bits meant there.
-private func forEachWord(of bits: Range<Int>, _ body: (_ index: Int, _ mask: UInt64) -> Void) {
+/// Calls `body` with the index of each word of 64 bits that `bits` touches, and with a mask of the bits meant there.
+func forEachWord(of bits: Range<Int>, _ body: (_ index: Int, _ mask: UInt64) -> Void) {
     var position = bits.lowerBound
     while position < bits.upperBound {
         let end = min(bits.upperBound, (position / 64 + 1) * 64)
