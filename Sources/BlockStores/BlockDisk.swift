@@ -91,6 +91,19 @@ public struct BlockDisk: Disk {
             }, context)
     }
 
+    /// Writes when every block takes its part at once; see ``Disk/writeNow(_:at:)``. The first that does not ends it.
+    public func writeNow(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool {
+        let (end, overflows) = offset.addingReportingOverflow(UInt64(bytes.count))
+        guard !isReadOnly, !overflows, next.geometry.contains(offset..<end) else { return false }
+        let range = offset..<end
+        for block in next.geometry.blocks(touching: range) {
+            let piece = next.geometry.piece(of: block, in: range)
+            let part = bytes[piece.offsetInRequest..<piece.offsetInRequest + piece.range.count]
+            guard next.writeNow(UnsafeRawBufferPointer(rebasing: part), at: piece.range, of: block) else { return false }
+        }
+        return true
+    }
+
     /// Makes `range` zeros: all blocks within it with one call, the edges beside it; see ``Disk/zero(_:_:)``.
     public func zero(_ range: Range<UInt64>, _ context: IOContext) async throws(BlockStoreError) {
         try checkWritable("zero")

@@ -40,6 +40,18 @@ public protocol Disk: Sendable {
     /// - Throws: As ``BlockStore/write(_:to:_:)``, and `.outOfRange`.
     func write(_ bytes: BufferSlice, at offset: UInt64, _ context: IOContext) async throws(BlockStoreError)
 
+    /// Takes a write that needs nobody else, at once: without waiting, without a task, without another copy of the bytes.
+    ///
+    /// The twin of ``readNow(_:)`` for writes; never the only way to write.
+    ///
+    /// - Parameters:
+    ///   - bytes: Read before this returns, and not kept.
+    ///   - offset: Any; what is refused is refused by ``write(_:at:_:)``, which tells why.
+    /// - Returns: True when the write is done, as if ``write(_:at:_:)`` had returned. False when that has to be asked, with the
+    ///   same bytes: nobody has been told anything, but some of the blocks may have their new bytes already, as while a write runs.
+    /// - Concurrency: takes no lock that is held over I/O.
+    func writeNow(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool
+
     /// Makes `range` zeros: TRIM, hole punching and WRITE_ZEROES alike.
     ///
     /// - Throws: As ``BlockStore/zero(_:_:)``, and `.outOfRange`.

@@ -33,4 +33,16 @@ public protocol PartialBlockStore: BlockStore {
     func write(
         _ contents: BlockContents, at range: Range<Int>, of block: BlockNumber, _ context: IOContext
     ) async throws(BlockStoreError)
+
+    /// Takes a write of a part, or of a whole block, at once, or not at all.
+    ///
+    /// What ``Disk/writeNow(_:at:)`` stands on. A layer that has no place of its own for bytes always says false.
+    ///
+    /// - Parameters:
+    ///   - bytes: `range.count` bytes; read before this returns, and not kept.
+    ///   - range: As for ``write(_:at:of:_:)``.
+    /// - Returns: True when the write is done, as if ``write(_:at:of:_:)`` had returned. False when nothing was changed.
+    /// - Concurrency: takes no lock that is held over I/O. Safe with every other verb; a mutation of the block under way makes
+    ///   it say false rather than wait.
+    func writeNow(_ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber) -> Bool
 }

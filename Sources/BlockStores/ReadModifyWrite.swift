@@ -74,6 +74,9 @@ public final class ReadModifyWrite: PartialBlockStore {
         }
     }
 
+    /// Never: there is no place for bytes here but the store below. See ``PartialBlockStore/writeNow(_:at:of:)``.
+    public func writeNow(_ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber) -> Bool { false }
+
     /// Zeroes below, after the mutations of these blocks that came before; see ``BlockStore/zero(_:_:)``.
     public func zero(_ blocks: BlockSet, _ context: IOContext) async throws(BlockStoreError) {
         guard !blocks.isEmpty else { return }

@@ -21,9 +21,14 @@ extension FileSystem {
         guard !range.inside.isEmpty else {
             return bytes.isEmpty ? request.reply(written: 0) : request.reply(errno: ENOSPC)
         }
-        // libfuse uses its memory again as soon as this function returns.
-        let copy = BufferSlice(pool.copy(UnsafeRawBufferPointer(rebasing: bytes[..<range.inside.count])))
         let inside = range.inside
+        let bytes = UnsafeRawBufferPointer(rebasing: bytes[..<inside.count])
+        if disk.writeNow(bytes, at: inside.lowerBound) {
+            times.recordModification(at: realTimeNow())
+            return request.reply(written: inside.count)
+        }
+        // libfuse uses its memory again as soon as this function returns.
+        let copy = BufferSlice(pool.copy(bytes))
         answer(request) { [self] () async throws(BlockStoreError) in
             try await disk.write(copy, at: inside.lowerBound, .foreground)
             times.recordModification(at: realTimeNow())

@@ -20,8 +20,8 @@ enum Node: UInt64, Sendable {
 
 /// What the mount shows, and how each request of the kernel is answered.
 ///
-/// A read that ``Disk/readNow(_:)`` answers is replied to on libfuse's own thread. Everything else that concerns bytes runs as a
-/// task that starts on that thread, and leaves it at its first suspension, so a slow store never holds a thread of libfuse.
+/// A read that ``Disk/readNow(_:)`` answers, or a write that ``Disk/writeNow(_:at:)`` takes, is replied to on libfuse's own
+/// thread. Everything else that concerns bytes runs as a task that starts on that thread, and leaves it at its first suspension, so a slow store never holds a thread of libfuse.
 ///
 /// No request is cut short when the kernel says that its process got a signal: a mutation would be left half done, and a read
 /// would fail with EINTR in programs that no file ever did that to (a runtime that interrupts its own threads is enough). A

@@ -29,6 +29,10 @@ public enum DiskContract {
             try await refuses(.outOfRange) { _ = try await disk.read(size + 1..<size + 1, .foreground) }
             try await refuses(.outOfRange) { try await disk.write(buffer, at: size - 8, .foreground) }
             try await refuses(.outOfRange) { try await disk.write(buffer, at: UInt64.max - 4, .foreground) }
+            for offset in [size - 8, size, size + 1, UInt64.max - 4] {
+                let isTaken = buffer.withBytes { disk.writeNow($0, at: offset) }
+                try BlockContractViolation.unless(!isTaken, "a write beyond the end was taken")
+            }
             try await refuses(.outOfRange) { try await disk.zero(size - 8..<size + 8, .foreground) }
             try await refuses(.outOfRange) { try await disk.flush(size - 8..<size + 8) }
             try await refuses(.outOfRange) { _ = try await disk.extents(in: size - 8..<size + 8) }
@@ -41,6 +45,7 @@ public enum DiskContract {
         Case(description: "requests of no bytes do nothing") { disk in
             for offset in [0, 7, disk.sizeBytes] {
                 try await disk.write(.filled(1, count: 0), at: offset, .foreground)
+                _ = disk.writeNow(UnsafeRawBufferPointer(start: nil, count: 0), at: offset)
                 try await disk.zero(offset..<offset, .foreground)
                 try await expect(disk, [], at: offset)
                 let extents = try await disk.extents(in: offset..<offset)
@@ -85,7 +90,8 @@ public enum DiskContract {
             switch Int.random(in: 0..<3, using: &generator) {
             case 0:
                 let bytes = generator.bytes(count: upper - lower)
-                try await disk.write(BufferSlice(Buffer(copying: bytes)), at: range.lowerBound, .foreground)
+                let isTaken = generator.chance(0.5) && bytes.withUnsafeBytes { disk.writeNow($0, at: range.lowerBound) }
+                if !isTaken { try await disk.write(BufferSlice(Buffer(copying: bytes)), at: range.lowerBound, .foreground) }
                 model.replaceSubrange(lower..<upper, with: bytes)
             case 1:
                 try await disk.zero(range, .foreground)

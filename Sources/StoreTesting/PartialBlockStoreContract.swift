@@ -62,13 +62,29 @@ public enum PartialBlockStoreContract {
                 try BlockContractViolation.unless(zeros == [UInt8](repeating: 0, count: range.count), "zeros are no zeros")
             }
         },
+        Case(description: "a write taken at once is what reads give, and one not taken changes nothing") { store in
+            let size = store.geometry.blockSize
+            for round in 0..<4 {
+                if round == 2 { try await BlockStoreContract.write(9, to: BlockNumber(1), of: store) }
+                for (index, range) in [3..<5, 0..<size, size - 1..<size, 0..<1, size / 4..<size].enumerated() {
+                    let value = UInt8(10 * round + index)
+                    for block in [BlockNumber(1), BlockNumber(2)] {
+                        try await takeOrRefuse(value, at: range, of: block, store)
+                    }
+                }
+                if round == 1 { try await store.zero(BlockSet(blocks: [BlockNumber(2)]), .foreground) }
+            }
+        },
         Case(description: "writes to different parts of one block at once all land") { store in
             let step = store.geometry.blockSize / 16
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for index in 0..<16 {
                     group.addTask {
-                        let part = BlockContents.bytes(.filled(UInt8(index + 1), count: step))
-                        try await store.write(part, at: index * step..<(index + 1) * step, of: BlockNumber(6), .foreground)
+                        let range = index * step..<(index + 1) * step
+                        let bytes = [UInt8](repeating: UInt8(index + 1), count: step)
+                        if index % 2 == 1, bytes.withUnsafeBytes({ store.writeNow($0, at: range, of: BlockNumber(6)) }) { return }
+                        let part = BlockContents.bytes(BufferSlice(Buffer(copying: bytes)))
+                        try await store.write(part, at: range, of: BlockNumber(6), .foreground)
                     }
                 }
                 try await group.waitForAll()
@@ -98,4 +114,21 @@ public enum PartialBlockStoreContract {
             }
         },
     ]
+
+    /// Offers a write to be taken at once, and compares the block with what it has to hold then.
+    private static func takeOrRefuse(
+        _ value: UInt8, at range: Range<Int>, of block: BlockNumber, _ store: any PartialBlockStore
+    ) async throws {
+        var expected = try await BlockStoreContract.read(store, block)
+        let bytes = [UInt8](repeating: value, count: range.count)
+        let isTaken = bytes.withUnsafeBytes { store.writeNow($0, at: range, of: block) }
+        if isTaken { expected.replaceSubrange(range, with: bytes) }
+        let found = try await BlockStoreContract.read(store, block)
+        try BlockContractViolation.unless(
+            found == expected, isTaken ? "a write was taken, and lost" : "a write was refused, and changed the block")
+        if let now = store.readNow(range, of: block) {
+            let part = now.allBytes(count: range.count)
+            try BlockContractViolation.unless(part == Array(expected[range]), "other bytes at once than a write has taken")
+        }
+    }
 }

@@ -98,6 +98,24 @@ import Testing
         #expect(written?.code == .readOnly && zeroed?.code == .readOnly)
         #expect(memory.counts.writes == 0 && memory.counts.zeros == 0)
         #expect(try await disk.read(0..<9, .foreground).count == 9)
+        let prompt = PromptStore(geometry: try geometry(64, 16)) { _ in true }
+        let readOnly = BlockDisk(over: prompt, fanOutMax: 1, isReadOnly: true)
+        #expect(!BufferSlice.filled(1, count: 9).withBytes { readOnly.writeNow($0, at: 0) })
+        #expect(prompt.offers == [])
+    }
+
+    @Test("a write is offered block by block, and taken when each block takes its part")
+    func writeNow() async throws {
+        let prompt = PromptStore(geometry: try geometry(64, 16)) { $0 != BlockNumber(3) }
+        let disk = BlockDisk(over: prompt, fanOutMax: 1, isReadOnly: false)
+        let bytes = (0..<130).map { UInt8($0 + 1) }
+        #expect(bytes.withUnsafeBytes { disk.writeNow($0, at: 1) })
+        #expect(prompt.offers == ["00000000 1..<64", "00000001 0..<64", "00000002 0..<3"])
+        #expect(try await disk.read(0..<132, .foreground).bytes == [0] + bytes + [0])
+        #expect(!bytes.withUnsafeBytes { disk.writeNow($0, at: 150) })
+        #expect(prompt.offers.suffix(2) == ["00000002 22..<64", "00000003 0..<64"])
+        #expect(!bytes.withUnsafeBytes { disk.writeNow($0, at: 64 * 16 - 129) })
+        #expect(prompt.offers.count == 5)
     }
 
     @Test("a flush covers the blocks that its range touches, or everything")

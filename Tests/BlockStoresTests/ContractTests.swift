@@ -75,6 +75,35 @@ func geometry(_ blockSize: Int, _ blockCount: Int) throws -> BlockGeometry {
         }
     }
 
+    @Test("a store that takes writes at once keeps the contracts of stores, of partial ones, and below a disk")
+    func promptStores() async throws {
+        let geometry = try geometry(64, 12)
+        func store() -> PromptStore { PromptStore(geometry: geometry) { $0.rawValue % 3 != 2 } }
+        for rule in BlockStoreContract.cases {
+            await #expect(throws: Never.self, "\(rule)") { try await rule.run(store()) }
+        }
+        for rule in PartialBlockStoreContract.cases {
+            await #expect(throws: Never.self, "\(rule)") { try await rule.run(store()) }
+        }
+        for rule in DiskContract.cases {
+            let disk = BlockDisk(over: store(), fanOutMax: 4, isReadOnly: false)
+            await #expect(throws: Never.self, "\(rule)") { try await rule.run(disk) }
+        }
+    }
+
+    @Test("the contract catches a store that loses a write it took at once, or keeps one it refused")
+    func contractCatchesPromptStores() async throws {
+        for flaw in [PromptStore.Flaw.losesWhatItTook, .keepsWhatItRefused] {
+            let geometry = try geometry(64, 12)
+            var broken = 0
+            for rule in PartialBlockStoreContract.cases {
+                let store = PromptStore(geometry: geometry, flaw: flaw) { $0.rawValue % 3 != 2 }
+                do { try await rule.run(store) } catch is BlockContractViolation { broken += 1 }
+            }
+            #expect(broken > 0, "no rule catches \(flaw)")
+        }
+    }
+
     @Test("the contract catches a store that forgets a zeroing, a write, or the offset of a slice")
     func contractCatches() async throws {
         for flaw in BrokenStore.Flaw.allCases {

@@ -15,6 +15,10 @@ final class MemoryDisk: Disk {
         var flushCount = 0
         var readFailure: BlockStoreError.Code?
         var isStalled = false
+        /// Whether writes are taken at once.
+        var takesWrites = false
+        /// How many were.
+        var takenCount = 0
         var stalled: [CheckedContinuation<Void, Never>] = []
     }
     static let unit = 4096
@@ -52,12 +56,15 @@ final class MemoryDisk: Disk {
     }
 
     func write(_ bytes: BufferSlice, at offset: UInt64, _ context: IOContext) async throws(BlockStoreError) {
+        state.withLock { Self.store(bytes.unsafeBytes, at: offset, in: &$0) }
+    }
+
+    func writeNow(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool {
         state.withLock { state in
-            let range = Int(offset)..<Int(offset) + bytes.count
-            state.bytes.withUnsafeMutableBytes { target in
-                UnsafeMutableRawBufferPointer(rebasing: target[range]).copyMemory(from: bytes.unsafeBytes)
-            }
-            for unit in Self.units(of: offset..<offset + UInt64(bytes.count)) { state.isWritten[unit] = true }
+            guard state.takesWrites else { return false }
+            state.takenCount += 1
+            Self.store(bytes, at: offset, in: &state)
+            return true
         }
     }
 
@@ -111,6 +118,14 @@ final class MemoryDisk: Disk {
             }
             if goesOn { continuation.resume() }
         }
+    }
+
+    private static func store(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, in state: inout State) {
+        let range = Int(offset)..<Int(offset) + bytes.count
+        state.bytes.withUnsafeMutableBytes { target in
+            UnsafeMutableRawBufferPointer(rebasing: target[range]).copyMemory(from: bytes)
+        }
+        for unit in units(of: offset..<offset + UInt64(bytes.count)) { state.isWritten[unit] = true }
     }
 
     private static func units(of range: Range<UInt64>) -> Range<Int> {

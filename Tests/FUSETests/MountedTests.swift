@@ -50,6 +50,32 @@ struct MountedTests {
         #expect(disk.state.withLock { $0.bytes[12_345] } == 0)
     }
 
+    @Test(
+        "a write is cut, stored, counted in the times and read back alike, whether it is taken at once or not",
+        arguments: [false, true])
+    func takenWrites(takesWrites: Bool) throws {
+        let disk = MemoryDisk(sizeBytes: Self.size)
+        disk.state.withLock { $0.takesWrites = takesWrites }
+        try MountedDisk.with(disk, isDirectIO: true) { mounted in
+            let descriptor = try MountedDisk.open(mounted.file, O_RDWR)
+            defer { close(descriptor) }
+            var before = stat()
+            #expect(fstat(descriptor, &before) == 0)
+            let data = (0..<5001).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ 1) }
+            #expect(pwrite(descriptor, data, data.count, 777) == data.count)
+            #expect(pwrite(descriptor, data, data.count, Self.size - 100) == 100)
+            var after = stat()
+            #expect(fstat(descriptor, &after) == 0)
+            #expect((after.st_mtim.tv_sec, after.st_mtim.tv_nsec) > (before.st_mtim.tv_sec, before.st_mtim.tv_nsec))
+            var back = [UInt8](repeating: 9, count: data.count + 2)
+            #expect(pread(descriptor, &back, back.count, 776) == back.count)
+            #expect(back == [0] + data + [0])
+            #expect(pread(descriptor, &back, back.count, Self.size - 101) == 101)
+            #expect(Array(back[..<101]) == [0] + data[..<100])
+        }
+        #expect(disk.state.withLock { $0.takenCount } == (takesWrites ? 2 : 0))
+    }
+
     @Test("fsync and the close of a written descriptor flush the disk; closing one that could not write does not")
     func flushes() throws {
         let disk = MemoryDisk(sizeBytes: Self.size)

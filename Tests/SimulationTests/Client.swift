@@ -71,9 +71,13 @@ struct Client: Sendable {
 
     private func write(_ units: Range<Int>, isZeros: Bool, _ generator: inout SeededGenerator) async throws {
         let disk = mount.stack.disk
+        // Not drawn, so that a seed means the same to every store.
+        let asksNow = (units.lowerBound + units.count) % 2 == 0
         try await mutate(units, isZeros: isZeros, &generator) { values throws(BlockStoreError) in
-            try await disk.write(
-                Units.fill(values, unitSize: world.unitSize), at: bytes(units).lowerBound, .foreground)
+            let slice = Units.fill(values, unitSize: world.unitSize)
+            let offset = bytes(units).lowerBound
+            if asksNow, disk.writeNow(slice.unsafeBytes, at: offset) { return withExtendedLifetime(slice) {} }
+            try await disk.write(slice, at: offset, .foreground)
         }
     }
 

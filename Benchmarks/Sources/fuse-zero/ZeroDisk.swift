@@ -22,6 +22,7 @@ final class ZeroDisk: Disk {
 
     func readNow(_ range: Range<UInt64>) -> DiskBytes? { answersNow ? DiskBytes(.zeros(count: range.count)) : nil }
     func write(_ bytes: BufferSlice, at offset: UInt64, _ context: IOContext) async throws(BlockStoreError) {}
+    func writeNow(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool { answersNow }
     func zero(_ range: Range<UInt64>, _ context: IOContext) async throws(BlockStoreError) {}
     func flush(_ range: Range<UInt64>?) async throws(BlockStoreError) {}
 
