@@ -98,15 +98,24 @@ public protocol CacheStorage: Sendable {
         _ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, _ origin: CacheOrigin
     ) async throws(BlockStoreError)
 
+    /// As ``write(_:at:of:in:_:)``, for a caller that cannot wait.
+    ///
+    /// - Returns: False when that would have to wait for other work of the storage; then nothing was changed.
+    func writeNow(
+        _ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, _ origin: CacheOrigin
+    ) throws(BlockStoreError) -> Bool
+
     /// The mark of the last write so far.
     var mark: CacheMark { get }
 
-    /// Records that the store has `block` in the version `version`, as far as sectors were written up to `mark`, whatever their
-    /// origin; sectors written by the user after `mark` stay dirty.
+    /// Records that the store has `block` in the version `version`: of the sectors that the user wrote, those written up to `mark`;
+    /// and all that come from the store. What the user wrote after `mark` stays dirty. Nothing that was clean becomes dirty by a
+    /// lower mark, and nothing happens if the slot does not belong to the block.
     ///
+    /// - Parameter mark: Nil leaves everything dirty that the user wrote and that is dirty yet: the block was only fetched.
     /// - Throws: `.io` from the local disk; the sectors then stay dirty there, which costs an upload after a crash.
     func setVersion(
-        _ version: BlockVersion, of block: BlockNumber, in slot: CacheSlot, upTo mark: CacheMark
+        _ version: BlockVersion, of block: BlockNumber, in slot: CacheSlot, upTo mark: CacheMark?
     ) throws(BlockStoreError)
 
     /// The version recorded last for `block`; `.unknown` when none is, or it cannot be read.
@@ -123,10 +132,11 @@ public protocol CacheStorage: Sendable {
     /// - Throws: `.io` or `.noSpace` from the local disk.
     func recordZeros(_ blocks: BlockSet) throws(BlockStoreError)
 
-    /// The store has seen that `blocks` were zeroed, or has them as they were written afterwards.
+    /// The store has seen what was recorded of `blocks` by ``recordZeros(_:)`` up to `mark`, or has them as they were written
+    /// afterwards. What was recorded later stays.
     ///
     /// - Throws: `.io` from the local disk; the blocks are then zeroed once more after a crash, unless written since.
-    func forgetZeros(_ blocks: BlockSet) throws(BlockStoreError)
+    func forgetZeros(_ blocks: BlockSet, upTo mark: CacheMark) throws(BlockStoreError)
 
     /// Returns when every call that had returned before this one began is on stable storage. Calls share the work.
     ///
