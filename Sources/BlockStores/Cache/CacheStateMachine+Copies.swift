@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+/// Who moves bytes from or to a slot at present.
+extension CacheStateMachine {
+    /// A caller that copies, or waits until it may.
+    struct Copy: Sendable {
+        let number: UInt64
+        let slot: CacheSlot
+        let sectors: Range<Int>
+        /// Whether it writes; readers overlap.
+        let isExclusive: Bool
+        var isGranted: Bool
+    }
+
+    /// A copy as its caller knows it.
+    struct CopyTicket: Hashable, Sendable {
+        let number: UInt64
+        let slot: CacheSlot
+        let sectors: Range<Int>
+    }
+
+    /// A slot that belongs to no block any more, to be told to the storage.
+    struct Release: Sendable {
+        let slot: CacheSlot
+        let block: BlockNumber
+        let wasDirty: Bool
+    }
+
+    /// What the end of a copy makes possible.
+    struct CopyEnd: Sendable {
+        /// Copies that may go on.
+        var granted: [UInt64] = []
+        /// Copies that were taken back: those who asked start over.
+        var revoked: [UInt64] = []
+        /// The slot, if this was the last copy that held it back.
+        var release: Release?
+    }
+
+    /// Whether some copy of the slot runs or waits.
+    func isBeingCopied(_ slot: CacheSlot) -> Bool { copies.contains { $0.slot == slot } }
+
+    /// Asks to copy from or to a slot.
+    ///
+    /// - Returns: The ticket, and whether it is granted at once.
+    mutating func beginCopy(_ slot: CacheSlot, _ sectors: Range<Int>, isExclusive: Bool) -> (ticket: CopyTicket, isGranted: Bool)
+    {
+        let isGranted = !copies.contains { Self.conflict($0, slot, sectors, isExclusive) }
+        let number = makeNumber()
+        copies.append(Copy(number: number, slot: slot, sectors: sectors, isExclusive: isExclusive, isGranted: isGranted))
+        return (CopyTicket(number: number, slot: slot, sectors: sectors), isGranted)
+    }
+
+    /// Whether a read of these sectors would have to wait; registers nothing.
+    func isReadBlocked(_ slot: CacheSlot, _ sectors: Range<Int>) -> Bool {
+        copies.contains { Self.conflict($0, slot, sectors, false) }
+    }
+
+    /// Whether a write of these sectors would have to wait; registers nothing.
+    func isWriteBlocked(_ slot: CacheSlot, _ sectors: Range<Int>) -> Bool {
+        copies.contains { Self.conflict($0, slot, sectors, true) }
+    }
+
+    /// Ends a copy, granted or not.
+    mutating func endCopy(_ ticket: CopyTicket) -> CopyEnd {
+        guard let place = copies.firstIndex(where: { $0.number == ticket.number }) else {
+            preconditionFailure("a copy ends once")
+        }
+        copies.remove(at: place)
+        var end = CopyEnd()
+        for index in copies.indices where copies[index].slot == ticket.slot && !copies[index].isGranted {
+            let copy = copies[index]
+            let isBlocked = copies[..<index].contains { Self.conflict($0, copy.slot, copy.sectors, copy.isExclusive) }
+            guard !isBlocked else { continue }
+            copies[index].isGranted = true
+            end.granted.append(copy.number)
+        }
+        if entries[ticket.slot].state == .detached, !isBeingCopied(ticket.slot) { end.release = release(ticket.slot) }
+        return end
+    }
+
+    /// Whether the slot of a copy still belongs to its block.
+    func isAttached(_ ticket: CopyTicket) -> Bool { entries[ticket.slot].state != .detached }
+
+    /// Takes the copies of a slot back that wait; those who asked start over.
+    mutating func revokeWaitingCopies(of slot: CacheSlot) -> [UInt64] {
+        let revoked = copies.filter { $0.slot == slot && !$0.isGranted }.map(\.number)
+        copies.removeAll { $0.slot == slot && !$0.isGranted }
+        return revoked
+    }
+
+    /// The slot is about to be told to the storage; only its state is left of it.
+    private mutating func release(_ slot: CacheSlot) -> Release {
+        let entry = entries[slot]
+        // A detached slot keeps in `isUnverified` whether it was dirty: nothing else is asked of it any more.
+        entries[slot] = Entry(block: entry.block, state: .released)
+        return Release(slot: slot, block: entry.block, wasDirty: entry.isUnverified)
+    }
+
+    /// Takes the slot away from its block, which is held; the block's bytes count no more.
+    ///
+    /// - Returns: The release if nobody copies, and the waiting copies to be woken; they find the block gone.
+    mutating func detach(_ slot: CacheSlot, wasDirty: Bool) -> (release: Release?, revoked: [UInt64]) {
+        unlist(slot)
+        index.remove(entries[slot].block)
+        valid.clear(slot)
+        dirty.clear(slot)
+        let revoked = revokeWaitingCopies(of: slot)
+        entries[slot] = Entry(block: entries[slot].block, state: .detached, isUnverified: wasDirty)
+        return (isBeingCopied(slot) ? nil : release(slot), revoked)
+    }
+
+    /// The storage has recorded the release.
+    mutating func released(_ release: Release) {
+        precondition(entries[release.slot].state == .released, "a slot is released once")
+        if release.wasDirty, limits.isPersistent {
+            entries[release.slot].state = .quarantined
+            quarantine.append(release.slot)
+        } else {
+            free(release.slot)
+        }
+    }
+
+    /// A commit of the storage is about to begin.
+    ///
+    /// - Returns: Its number.
+    mutating func beginCommit() -> UInt64 {
+        let number = makeNumber()
+        commits[number] = quarantine
+        quarantine = []
+        return number
+    }
+
+    /// A commit has ended. What it did not make durable stays in quarantine.
+    mutating func endCommit(_ number: UInt64, succeeded: Bool) {
+        guard let slots = commits.removeValue(forKey: number) else { preconditionFailure("a commit ends once") }
+        if succeeded {
+            for slot in slots { free(slot) }
+        } else {
+            quarantine += slots
+        }
+    }
+
+    private static func conflict(_ copy: Copy, _ slot: CacheSlot, _ sectors: Range<Int>, _ isExclusive: Bool) -> Bool {
+        copy.slot == slot && (isExclusive || copy.isExclusive) && copy.sectors.overlaps(sectors)
+    }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import DataPath
+
+/// What is sent to the store, when, and what its answers change.
+extension CacheStateMachine {
+    /// A block on its way to the store.
+    struct Upload: Sendable {
+        /// Where its bytes are; nil once the block was zeroed behind it.
+        var slot: CacheSlot?
+        /// When it began.
+        let beganAt: Duration
+        /// The sectors it has taken along, as words; empty before the snapshot.
+        var sectors: [UInt64] = []
+        /// Whether it was sent to the store, so that a read may meet the old block or the new one.
+        var isSent = false
+        /// Whether the snapshot was taken.
+        var hasSnapshot = false
+        /// The epoch of what it has taken along.
+        var epoch: Epoch = 0
+    }
+
+    /// Something to be done by a task of the cache.
+    enum Job: Sendable {
+        /// Ask the store for a block.
+        case fetch(BlockNumber, isForeground: Bool)
+        /// Bring a block to the store.
+        case upload(BlockNumber)
+        /// Zero blocks in the store.
+        case zero(UInt64, BlockSet)
+    }
+
+    /// What an upload has to do next.
+    enum UploadStep: Sendable {
+        /// End it: the block was zeroed.
+        case gone
+        /// Fetch the block first: sectors are missing, or must be compared.
+        case needsBytes
+        /// Copy all sectors when granted, then ``beginMutation(of:)``; those in `holes` are zeros.
+        case copy(CopyTicket, isGranted: Bool)
+    }
+
+    /// How a mutation came out.
+    enum MutationOutcome: Sendable {
+        /// The store has it.
+        case done
+        /// It was not sent.
+        case abandoned
+        /// The store is old or new; the failure is of a kind that only the user can mend, or not.
+        case failed(isPermanent: Bool)
+    }
+
+    /// The next thing to do, if anything is due.
+    mutating func takeJob(now: Duration) -> Job? {
+        if let block = takeFetch() { return .fetch(block, isForeground: true) }
+        if uploads.count + zeroFlights.count < sendersMax {
+            if let job = takeZero(now: now) ?? takeUpload(now: now) { return job }
+        }
+        if aheadInFlight < limits.aheadMax, hasRoom, let block = takeReadAhead() { return .fetch(block, isForeground: false) }
+        return nil
+    }
+
+    /// When ``takeJob(now:)`` may have something that it has not now, if nothing else happens; nil when never.
+    func nextDeadline(now: Duration) -> Duration? {
+        var times: [Int64] = []
+        if uploads.count + zeroFlights.count < sendersMax {
+            for list in [List.dirty, .failed] {
+                if let slot = lists.first(of: list) { times.append(entries[slot].time) }
+            }
+            times += zeroBatches.filter { !$0.isBlocked }.map(\.due)
+        }
+        if let keptFor = limits.keptFor {
+            for list in [List.clean, .protected] {
+                if let slot = lists.first(of: list) { times.append(entries[slot].time + keptFor.microseconds) }
+            }
+        }
+        times += flushes.compactMap { $0.deadline?.microseconds }
+        return times.min().map { .microseconds($0) }
+    }
+
+    /// While nothing gets through, a few attempts are enough to see when it does.
+    private var sendersMax: Int { failureStreak >= limits.uploadsMax ? max(1, limits.uploadsMax / 16) : limits.uploadsMax }
+
+    /// Whether ``takeJob(now:)`` has a block to send, due or not, that need not wait for its time.
+    var canSendNow: Bool {
+        guard uploads.count + zeroFlights.count < sendersMax else { return false }
+        if lists.first(of: .urgent) != nil { return true }
+        return isPressed && (lists.first(of: .dirty) != nil || !zeroBatches.isEmpty)
+    }
+
+    /// Whether dirty blocks are sent before their time: there is, or will soon be, no room for others.
+    var isPressed: Bool { isRoomWanted || dirtyCount >= limits.dirtyMax - limits.dirtyMax / 4 }
+
+    private mutating func takeFetch() -> BlockNumber? {
+        while let block = foregroundFetches.popFirst() {
+            guard let fetch = fetches[block], !fetch.isRunning else { continue }
+            run(block)
+            return block
+        }
+        return nil
+    }
+
+    private mutating func takeReadAhead() -> BlockNumber? {
+        while let block = aheadFetches.popFirst() {
+            guard let fetch = fetches[block], !fetch.isRunning, !fetch.isForeground else { continue }
+            run(block)
+            fetches[block]?.holdsAheadLane = true
+            aheadInFlight += 1
+            return block
+        }
+        return nil
+    }
+
+    private mutating func run(_ block: BlockNumber) {
+        fetches[block]?.isRunning = true
+        let isChanging = hasMutationInFlight(block)
+        fetches[block]?.isDisturbed = isChanging
+    }
+
+    /// Whether the store is changing `block` now.
+    func hasMutationInFlight(_ block: BlockNumber) -> Bool { uploads[block]?.isSent == true || isBeingZeroed(block) }
+
+    // MARK: Uploads
+
+    private mutating func takeUpload(now: Duration) -> Job? {
+        guard let slot = dueSlot(now: now) else { return nil }
+        let block = entries[slot].block
+        unlist(slot)
+        entries[slot].state = .uploading
+        uploads[block] = Upload(slot: slot, beganAt: now)
+        return .upload(block)
+    }
+
+    private func dueSlot(now: Duration) -> CacheSlot? {
+        if let slot = lists.first(of: .urgent) { return slot }
+        if let slot = lists.first(of: .failed), entries[slot].time <= now.microseconds { return slot }
+        guard let slot = lists.first(of: .dirty) else { return nil }
+        let entry = entries[slot]
+        let isDue = entry.time <= now.microseconds || entry.epoch <= flushedEpoch || isDraining || isPressed
+        return isDue ? slot : nil
+    }
+
+    /// An upload asks what to do; again after each wait.
+    mutating func prepareUpload(of block: BlockNumber) -> UploadStep {
+        guard let upload = uploads[block] else { preconditionFailure("an upload ends once") }
+        guard let slot = upload.slot else { return .gone }
+        guard isKnown(slot) else { return .needsBytes }
+        let (ticket, isGranted) = beginCopy(slot, allSectors, isExclusive: false)
+        return .copy(ticket, isGranted: isGranted)
+    }
+
+    /// Takes the snapshot, once the copy is granted: what is written from now on is behind the upload.
+    ///
+    /// - Returns: The sectors that are zeros and not in the slot; nil when the block was zeroed meanwhile.
+    mutating func takeSnapshot(of block: BlockNumber, _ ticket: CopyTicket) -> [Range<Int>]? {
+        guard let upload = uploads[block], upload.slot == ticket.slot, isAttached(ticket) else { return nil }
+        let slot = ticket.slot
+        uploads[block]?.sectors = dirty.words(of: slot)
+        uploads[block]?.hasSnapshot = true
+        uploads[block]?.epoch = entries[slot].epoch
+        dirty.clear(slot)
+        entries[slot].isUnverified = false
+        var holes: [Range<Int>] = []
+        valid.forEachClearRun(in: allSectors, of: slot) { holes.append($0) }
+        return holes
+    }
+
+    /// The upload is about to be sent.
+    ///
+    /// - Returns: False when the block was zeroed since, so that sending it is no use.
+    mutating func beginMutation(of block: BlockNumber) -> Bool {
+        guard let upload = uploads[block] else { preconditionFailure("an upload ends once") }
+        guard upload.slot != nil else { return false }
+        uploads[block]?.isSent = true
+        disturbFetch(of: block)
+        return true
+    }
+
+    /// The upload of a block is over.
+    ///
+    /// - Returns: The slot, if the store now has the block as that upload took it, and the flushes that are done.
+    mutating func endUpload(
+        of block: BlockNumber, _ outcome: MutationOutcome, now: Duration
+    ) -> (clean: CacheSlot?, flushes: [FlushEnd]) {
+        guard let upload = uploads.removeValue(forKey: block) else { preconditionFailure("an upload ends once") }
+        if upload.isSent { disturbFetch(of: block) }
+        count(outcome)
+        if upload.hasSnapshot, upload.slot == nil { removeOutstanding(upload.epoch) }
+        defer { wakeWaiting(block) }
+        guard let slot = upload.slot else { return (nil, endFlushes(of: block, outcome, upload)) }
+        switch outcome {
+        case .done:
+            removeOutstanding(upload.epoch)
+            if dirty.isAnySet(allSectors, of: slot) {
+                becomeDirty(slot)
+            } else {
+                dirtyCount -= 1
+                becomeClean(slot, now: now)
+            }
+        case .abandoned, .failed:
+            takeBack(upload, slot, now: now)
+        }
+        return (outcome.isDone ? slot : nil, endFlushes(of: block, outcome, upload))
+    }
+
+    /// What the upload took along is dirty again, and due after a pause.
+    private mutating func takeBack(_ upload: Upload, _ slot: CacheSlot, now: Duration) {
+        if upload.hasSnapshot {
+            if dirty.isAnySet(allSectors, of: slot) { removeOutstanding(entries[slot].epoch) }
+            dirty.assign(zip(dirty.words(of: slot), upload.sectors).map { $0 | $1 }, to: slot)
+            entries[slot].epoch = upload.epoch
+        }
+        entries[slot].time = (now + limits.failurePause).microseconds
+        entries[slot].state = .dirty
+        enlist(slot, in: .failed)
+    }
+
+    private mutating func count(_ outcome: MutationOutcome) {
+        switch outcome {
+        case .done:
+            counters.uploads += 1
+            failureStreak = 0
+        case .abandoned: break
+        case .failed:
+            counters.failedUploads += 1
+            failureStreak += 1
+        }
+    }
+
+    /// The mutation of `block` that was in flight is over: what waited for it may go.
+    mutating func wakeWaiting(_ block: BlockNumber) {
+        if let slot = slot(of: block), entries[slot].state == .waiting { becomeDirty(slot) }
+        unblockZeroing()
+    }
+}
+
+extension CacheStateMachine.MutationOutcome {
+    /// Whether the store has it.
+    var isDone: Bool {
+        if case .done = self { true } else { false }
+    }
+}

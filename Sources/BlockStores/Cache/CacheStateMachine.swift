@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import DataPath
+
+/// What the cache knows and decides: which block is where, in which state, who may copy, what is sent next. No I/O, no lock, no clock.
+///
+/// A block is *held* when it has a slot. Its state is that of its slot, together with two things that are kept by block, since
+/// they outlive the slot: an upload in flight, and a zeroing that the store has not seen.
+///
+/// ```
+/// from         event                                  to
+/// -----------  -------------------------------------  ------------------------------------------------------------
+/// absent       write begins, there is room            filling
+/// absent       fetch ends with data, there is room    filling
+/// absent       restored at the start                  clean and unverified, or dirty
+/// filling      write ends                             dirty
+/// filling      fill ends                              clean
+/// filling      write or fill fails                    free
+/// clean        write ends                             dirty; waiting if its block has a mutation in flight
+/// clean        least recently used, room is needed    filling (for another block)
+/// clean        unused for too long                    free
+/// clean        block zeroed                           free, or detached while copies run
+/// dirty        due, flushed, or room is needed        uploading
+/// dirty        block zeroed                           released, or detached while copies run; a zeroing is pending
+/// uploading    write ends                             uploading, and dirty again behind it
+/// uploading    upload succeeds                        clean; dirty if it was written since
+/// uploading    upload fails                           dirty, due after a pause
+/// uploading    block zeroed                           as dirty; the upload goes on without a slot, and zeroing waits for it
+/// waiting      mutation in flight ends                dirty
+/// waiting      block zeroed                           as dirty
+/// detached     last copy ends                         free, or released if it was dirty
+/// released     the storage has recorded it            quarantined if persistent, else free
+/// quarantined  a commit that began afterwards ends    free
+/// ```
+///
+/// **Never two mutations of a block at once.** A block with an upload or a zeroing in flight is sent nothing; what became dirty
+/// meanwhile waits for the outcome.
+///
+/// **Flush.** Every dirtiness belongs to an epoch. A flush ends the epoch, so that it waits for what came before it only.
+/// Whoever replaces older dirtiness (a zeroing, a write over a pending zeroing) inherits its epoch.
+///
+/// **Copies** move bytes between a caller and a slot, outside of any lock. Two overlap only if both read; who comes first goes
+/// first, so an upload that takes its snapshot is not starved by writers.
+///
+/// Memory: 24 bytes, two links and an index entry for each slot in use, two bits for each sector; the rest belongs to requests
+/// in flight.
+struct CacheStateMachine: Sendable {
+    /// The fixed numbers.
+    struct Limits: Sendable {
+        /// How many blocks the disk has.
+        var blockCount: Int
+        /// How many sectors a block has.
+        var sectorsPerBlock: Int
+        /// How many blocks can be held.
+        var slotCount: Int
+        /// How many held blocks may be dirty before writers wait; at most `slotCount`.
+        var dirtyMax: Int
+        /// Blocks below this number are evicted last.
+        var protectedCount: Int
+        /// How many uploads and zeroings are in flight at once.
+        var uploadsMax: Int
+        /// How many blocks are read ahead at once.
+        var aheadMax: Int
+        /// How long a block stays dirty before it is sent.
+        var writeDelay: Duration
+        /// How long a clean block is kept unused; nil is for ever.
+        var keptFor: Duration?
+        /// How long after a failure an upload is tried again.
+        var failurePause: Duration
+        /// Whether a slot that held dirty bytes is used again only after a commit.
+        var isPersistent: Bool
+    }
+
+    /// What a slot is used for.
+    enum SlotState: UInt8, Sendable {
+        case free, filling, clean, dirty, waiting, uploading, detached, released, quarantined
+    }
+
+    /// One slot. Small: there is one for each cached block.
+    struct Entry: Sendable {
+        /// The block that the slot belongs to.
+        var block = BlockNumber(0)
+        var state = SlotState.free
+        var list: List?
+        /// Whether sectors that are not valid are zeros.
+        var isZeroElsewhere = false
+        /// Whether the sectors that are not dirty must be compared with the store before use.
+        var isUnverified = false
+        /// Of a dirty block: when it is due. Of a clean one: when it was used last. Microseconds.
+        var time: Int64 = 0
+        /// Of a dirty block: the epoch of its oldest change that no upload has taken along.
+        var epoch: Epoch = 0
+    }
+
+    /// The lines that a slot can stand in.
+    enum List: Int, Sendable, CaseIterable {
+        /// Clean, least recently used first.
+        case clean
+        /// The same for protected blocks.
+        case protected
+        /// Dirty, first written first.
+        case dirty
+        /// Dirty after a failed upload, first failed first.
+        case failed
+        /// Dirty and wanted by a flush.
+        case urgent
+    }
+
+    /// A stretch between two flushes.
+    typealias Epoch = UInt64
+
+    let limits: Limits
+    var entries = SlotArray<Entry>()
+    var index: SlotIndex
+    var valid: SectorBits
+    var dirty: SectorBits
+    var lists: SlotLists<List>
+    /// Slots that were used and are free again; fresh ones follow after `entries`.
+    var freeSlots: [CacheSlot] = []
+    /// Slots released since the last commit began, and those that the commit which runs now will free.
+    var quarantine: [CacheSlot] = []
+    var commits: [UInt64: [CacheSlot]] = [:]
+
+    var copies: [Copy] = []
+    var fetches: [BlockNumber: Fetch] = [:]
+    var foregroundFetches = FIFOQueue<BlockNumber>()
+    var aheadFetches = FIFOQueue<BlockNumber>()
+    var aheadInFlight = 0
+    var uploads: [BlockNumber: Upload] = [:]
+    var pendingZeros: BlockBitmap
+    var zeroBatches: [ZeroBatch] = []
+    var zeroFlights: [ZeroFlight] = []
+
+    var epoch: Epoch = 1
+    /// Everything of this epoch and before is due.
+    var flushedEpoch: Epoch = 0
+    var outstanding: [OutstandingEpoch] = []
+    var flushes: [FlushTicket] = []
+    /// Blocks that became dirty while somebody asked for extents.
+    var extentQueries: [UInt64: Set<BlockNumber>] = [:]
+
+    /// Held blocks with dirty sectors or an upload in flight.
+    var dirtyCount = 0
+    /// Failures since the last success.
+    var failureStreak = 0
+    /// Whether some writer waits for room.
+    var isRoomWanted = false
+    /// Whether everything dirty is due, for good.
+    var isDraining = false
+    var lastNumber: UInt64 = 0
+    var counters = Counters()
+
+    /// What is counted; see ``BlockCacheStatistics``.
+    struct Counters: Sendable {
+        var initialSize: UInt64 = 0
+        var readHits: UInt64 = 0
+        var readMisses: UInt64 = 0
+        var writeHits: UInt64 = 0
+        var writeMisses: UInt64 = 0
+        var verified: UInt64 = 0
+        var mismatches: UInt64 = 0
+        var readAheads: UInt64 = 0
+        var uploads: UInt64 = 0
+        var failedUploads: UInt64 = 0
+        var writerWaits: UInt64 = 0
+    }
+
+    /// An empty cache.
+    init(_ limits: Limits) {
+        self.limits = limits
+        index = SlotIndex(slotCount: limits.slotCount)
+        lists = SlotLists(slotCount: limits.slotCount)
+        valid = SectorBits(sectorsPerSlot: limits.sectorsPerBlock, slotCount: limits.slotCount)
+        dirty = SectorBits(sectorsPerSlot: limits.sectorsPerBlock, slotCount: limits.slotCount)
+        pendingZeros = BlockBitmap(blockCount: limits.blockCount)
+    }
+
+    /// All sectors of a block.
+    var allSectors: Range<Int> { 0..<limits.sectorsPerBlock }
+
+    /// How many slots belong to a block.
+    var heldCount: Int { index.count }
+
+    /// A number that no other operation has.
+    mutating func makeNumber() -> UInt64 {
+        lastNumber += 1
+        return lastNumber
+    }
+
+    /// The slot of `block`, if it is held.
+    func slot(of block: BlockNumber) -> CacheSlot? { index.find(block) }
+
+    // MARK: Slots
+
+    /// Gives `block`, which is not held, a slot: a free one, or that of the least recently used clean block.
+    ///
+    /// - Returns: Nil when everything is dirty or in use.
+    mutating func allocate(for block: BlockNumber) -> CacheSlot? {
+        guard let slot = takeSlot() else { return nil }
+        entries[slot] = Entry(block: block, state: .filling)
+        index.insert(slot, for: block)
+        return slot
+    }
+
+    private mutating func takeSlot() -> CacheSlot? {
+        if let slot = freeSlots.popLast() { return slot }
+        if entries.count < limits.slotCount { return entries.append(Entry()) }
+        guard let slot = evictable(in: .clean) ?? evictable(in: .protected) else { return nil }
+        evict(slot)
+        return slot
+    }
+
+    /// Whether ``allocate(for:)`` would find a slot.
+    var hasRoom: Bool {
+        !freeSlots.isEmpty || entries.count < limits.slotCount || evictable(in: .clean) != nil || evictable(in: .protected) != nil
+    }
+
+    /// The first slot of a clean list that nobody copies from or to.
+    private func evictable(in list: List) -> CacheSlot? {
+        var candidate = lists.first(of: list)
+        while let slot = candidate {
+            if !isBeingCopied(slot) { return slot }
+            candidate = lists.next(after: slot)
+        }
+        return nil
+    }
+
+    /// Takes a clean slot away from its block; the caller says what becomes of it.
+    mutating func evict(_ slot: CacheSlot) {
+        precondition(entries[slot].state == .clean, "only clean blocks are evicted")
+        unlist(slot)
+        index.remove(entries[slot].block)
+        valid.clear(slot)
+        entries[slot] = Entry()
+    }
+
+    /// Makes a slot free that belongs to no block any more.
+    mutating func free(_ slot: CacheSlot) {
+        entries[slot] = Entry()
+        freeSlots.append(slot)
+    }
+
+    /// Evicts what was unused for too long.
+    mutating func expire(now: Duration) {
+        guard let keptFor = limits.keptFor else { return }
+        let limit = (now - keptFor).microseconds
+        for list in [List.clean, .protected] {
+            while let slot = lists.first(of: list), entries[slot].time <= limit, !isBeingCopied(slot) {
+                evict(slot)
+                freeSlots.append(slot)
+            }
+        }
+    }
+
+    // MARK: Lines
+
+    /// Takes the slot out of the line it stands in.
+    mutating func unlist(_ slot: CacheSlot) {
+        guard let list = entries[slot].list else { return }
+        lists.remove(slot, from: list)
+        entries[slot].list = nil
+    }
+
+    /// Puts the slot at the end of a line.
+    mutating func enlist(_ slot: CacheSlot, in list: List) {
+        unlist(slot)
+        lists.append(slot, to: list)
+        entries[slot].list = list
+    }
+
+    /// The block is as the store has it.
+    mutating func becomeClean(_ slot: CacheSlot, now: Duration) {
+        entries[slot].state = .clean
+        touch(slot, now: now)
+    }
+
+    /// A clean block was used: it is evicted last.
+    mutating func touch(_ slot: CacheSlot, now: Duration) {
+        guard entries[slot].state == .clean else { return }
+        entries[slot].time = now.microseconds
+        enlist(slot, in: Int(entries[slot].block.rawValue) < limits.protectedCount ? .protected : .clean)
+    }
+
+    /// The block, which is dirty, waits for its upload; with due time and epoch as they stand.
+    mutating func becomeDirty(_ slot: CacheSlot) {
+        let block = entries[slot].block
+        guard uploads[block] == nil, !isBeingZeroed(block) else {
+            unlist(slot)
+            entries[slot].state = .waiting
+            return
+        }
+        entries[slot].state = .dirty
+        let isUrgent = entries[slot].epoch <= flushedEpoch || isDraining || isWanted(block, entries[slot].epoch)
+        enlist(slot, in: isUrgent ? .urgent : .dirty)
+    }
+}
+
+extension Duration {
+    /// The whole microseconds, as the entries of the cache keep times.
+    var microseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return seconds * 1_000_000 + attoseconds / 1_000_000_000_000
+    }
+}
+
+/// One value for each slot that was ever used, addressed by slot.
+struct SlotArray<Element: Sendable>: Sendable {
+    private var elements: [Element] = []
+
+    /// How many slots have a value.
+    var count: Int { elements.count }
+
+    /// The slots that have a value.
+    var slots: some Sequence<CacheSlot> { (0..<UInt32(elements.count)).lazy.map(CacheSlot.init(rawValue:)) }
+
+    /// Gives the next slot a value.
+    ///
+    /// - Returns: That slot.
+    mutating func append(_ element: Element) -> CacheSlot {
+        elements.append(element)
+        return CacheSlot(rawValue: UInt32(elements.count - 1))
+    }
+
+    /// The value of a slot.
+    subscript(slot: CacheSlot) -> Element {
+        get { elements[Int(slot.rawValue)] }
+        _modify { yield &elements[Int(slot.rawValue)] }
+    }
+}
