@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import DataPath
+internal import Logging
+internal import Synchronization
+
+/// Making things durable.
+extension BlockCache {
+    /// Makes durable what was acknowledged before: in the store, or with `--flush=local` on the local disk.
+    ///
+    /// A store that does not take the data for now is waited for, at most as long as the settings say.
+    ///
+    /// - Throws: `.timedOut` when that is over; the store's refusal, if it is permanent; `.cancelled`. The data stays dirty, and
+    ///   the next flush tries again.
+    public func flush(_ scope: FlushScope) async throws(BlockStoreError) {
+        let began = timeline.now
+        if try await !flushToStorage() { try await flushToStore(scope) }
+        state.withLock { $0.times.flush.add(timeline.now - began) }
+    }
+
+    /// Commits the storage, where that is what a flush promises.
+    ///
+    /// - Returns: False where it is not, or not any more.
+    private func flushToStorage() async throws(BlockStoreError) -> Bool {
+        guard settings.flushMode == .local, storage.isPersistent, storage.isTrusted else { return false }
+        do throws(BlockStoreError) {
+            try await commitStorage()
+        } catch  where error.code != .cancelled {
+            logger.error(
+                "the cache file is not trusted any more: from now on a flush waits for the store", metadata: ["cause": "\(error)"]
+            )
+            return false
+        }
+        return true
+    }
+
+    /// Waits until everything in `scope` that was acknowledged before is in the store.
+    ///
+    /// - Throws: As ``flush(_:)``.
+    func flushToStore(_ scope: FlushScope) async throws(BlockStoreError) {
+        let number = state.withLock { state in
+            let number = state.machine.beginFlush(scope, deadline: settings.flushTimeout.map { timeline.now + $0 })
+            if let number { state.flushers.expect(number) }
+            return number
+        }
+        if let number {
+            doorbell.ring()
+            switch await flushed(number) {
+            case .done: break
+            case .failed(let error): throw error
+            case .cancelled: throw BlockStoreError(.cancelled, "cancelled while waiting until the store has the data")
+            case .timedOut:
+                throw BlockStoreError(
+                    .timedOut, "the store did not take the data within \(settings.flushTimeout ?? .zero) (--flushTimeout)")
+            }
+        }
+        try await next.flush(scope)
+    }
+
+    private func flushed(_ number: UInt64) async -> FlushAnswer {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                state.withLock { $0.flushers.park(number, continuation) }?()
+            }
+        } onCancel: {
+            let wakeup = state.withLock { state in
+                state.machine.cancelFlush(number)
+                return state.flushers.answer(number, .cancelled)
+            }
+            wakeup?()
+        }
+    }
+
+    /// Brings everything to the store, whatever ``CacheSettings/flushMode`` says; for the end. From now on nothing is delayed.
+    ///
+    /// - Throws: As ``flush(_:)``; may be called again.
+    public func drain() async throws(BlockStoreError) {
+        state.withLock { $0.machine.beginDraining() }
+        doorbell.ring()
+        try await flushToStore(.everything)
+    }
+
+    /// Commits the storage; what was released before may be used again.
+    ///
+    /// Over memory, or a file that is not trusted any more, there is nothing to commit.
+    func commitStorage() async throws(BlockStoreError) {
+        guard storage.isPersistent else { return }
+        let number = state.withLock { $0.machine.beginCommit() }
+        var failure: BlockStoreError?
+        if storage.isTrusted {
+            do throws(BlockStoreError) {
+                try await storage.commit()
+            } catch {
+                failure = error
+            }
+        }
+        let wakeups = state.withLock { state in
+            state.machine.endCommit(number, succeeded: failure == nil)
+            return admitWriters(&state)
+        }
+        for wakeup in wakeups { wakeup() }
+        if let failure { throw failure }
+    }
+}

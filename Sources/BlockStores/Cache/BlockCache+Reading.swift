@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+public import DataPath
+internal import Logging
+internal import Synchronization
+
+/// Reads.
+extension BlockCache {
+    /// Answers when all of the bytes are held, or zeros; see ``PartialBlockStore/readNow(_:of:)``.
+    public func readNow(_ range: Range<Int>, of block: BlockNumber) -> BlockContents? {
+        let sectors = sectors(touching: range)
+        let began = timeline.now
+        let (step, rings) = state.withLock { state in
+            let step = state.machine.beginRead(of: block, sectors, waits: false, now: began) { isZeroBelow(block) }
+            if case .miss = step { return (step, false) }
+            return (step, note(block, &state))
+        }
+        if rings { doorbell.ring() }
+        guard case .copy(let ticket, _, let holes) = step else {
+            if case .zero = step { return .zero } else { return nil }
+        }
+        let result = copyOut(range, of: block, ticket.slot, holes: holes)
+        let wakeups = state.withLock { state in
+            state.times.readHit.add(timeline.now - began)
+            return end(state.machine.endCopy(ticket), &state)
+        }
+        finish(wakeups)
+        // What could not be read is asked for once more by read(_:of:_:), which can say why.
+        guard case .success(let contents) = result else { return nil }
+        return contents
+    }
+
+    /// Reads a part of a block; see ``PartialBlockStore/read(_:of:_:)``.
+    public func read(
+        _ range: Range<Int>, of block: BlockNumber, _ context: IOContext
+    ) async throws(BlockStoreError) -> BlockContents {
+        let sectors = sectors(touching: range)
+        let began = timeline.now
+        var hasMissed = false
+        while true {
+            var rings = false
+            let (step, number) = state.withLock { state in
+                let step = state.machine.beginRead(of: block, sectors, waits: true, now: began) { isZeroBelow(block) }
+                if !hasMissed { rings = note(block, &state) }
+                return (step, prepareToWait(step, block, &state))
+            }
+            if rings { doorbell.ring() }
+            switch step {
+            case .zero: return .zero
+            case .copy(let ticket, let isGranted, let holes):
+                let contents = try await copy(range, of: block, ticket, isGranted: isGranted, holes, began, isHit: !hasMissed)
+                if let contents { return contents }
+            case .miss:
+                hasMissed = true
+                doorbell.ring()
+                switch await fetched(number) {
+                case .startOver: break
+                case .contents(let contents):
+                    noteMiss(since: began)
+                    return contents.part(range)
+                case .failed(let error): throw error
+                }
+            }
+        }
+    }
+
+    /// Registers the caller for what `step` may make it wait for, under the same lock.
+    private func prepareToWait(_ step: CacheStateMachine.ReadStep, _ block: BlockNumber, _ state: inout State) -> UInt64 {
+        switch step {
+        case .miss: return joinFetch(of: block, isForWrite: false, &state)
+        case .copy(let ticket, isGranted: false, _):
+            state.copiers.expect(ticket.number)
+            return ticket.number
+        case .copy, .zero: return 0
+        }
+    }
+
+    /// Copies what a read was promised.
+    ///
+    /// - Returns: Nil when the read has to start over.
+    private func copy(
+        _ range: Range<Int>, of block: BlockNumber, _ ticket: CacheStateMachine.CopyTicket, isGranted: Bool,
+        _ holes: [Range<Int>], _ began: Duration, isHit: Bool
+    ) async throws(BlockStoreError) -> BlockContents? {
+        var holes: [Range<Int>]? = holes
+        if !isGranted {
+            guard await granted(ticket.number) else { return nil }
+            holes = state.withLock { $0.machine.holes(of: ticket) }
+        }
+        let result = holes.map { copyOut(range, of: block, ticket.slot, holes: $0) }
+        let (wakeups, isForgotten) = state.withLock { state in
+            if isHit { state.times.readHit.add(timeline.now - began) } else { state.times.readMiss.add(timeline.now - began) }
+            let wakeups = end(state.machine.endCopy(ticket), &state)
+            guard case .failure(let error)? = result, error.code == .corrupt else { return (wakeups, false) }
+            return (wakeups, state.machine.forgetClean(block, ticket.sectors))
+        }
+        finish(wakeups)
+        if isForgotten, case .failure(let error)? = result {
+            // What the store has as well is no loss.
+            logger.warning("a cached block is damaged and is read from the store again", metadata: ["cause": "\(error)"])
+            return nil
+        }
+        return try result?.get()
+    }
+
+    /// Tells the detector of streams of a read, and asks for what it wants fetched.
+    ///
+    /// - Returns: Whether the bell has to be rung.
+    private func note(_ block: BlockNumber, _ state: inout State) -> Bool {
+        let wanted = state.readAhead.note(block..<block.advanced(by: 1))
+        return !wanted.isEmpty && state.machine.readAhead(wanted, isZeroBelow: isZeroBelow)
+    }
+
+    private func noteMiss(since began: Duration) {
+        state.withLock { $0.times.readMiss.add(timeline.now - began) }
+    }
+
+    /// Copies bytes of a slot into memory of their own; sectors in `holes` are zeros.
+    func copyOut(
+        _ range: Range<Int>, of block: BlockNumber, _ slot: CacheSlot, holes: [Range<Int>]
+    ) -> Result<BlockContents, BlockStoreError> {
+        let writer = pool.writer(count: range.count)
+        do throws(BlockStoreError) {
+            try copy(range, of: block, slot, holes: holes, to: writer.unsafeMutableBytes)
+        } catch {
+            return .failure(error)
+        }
+        return .success(.bytes(BufferSlice(writer.freeze(count: range.count))))
+    }
+
+    /// Copies bytes of a slot to `target`; sectors in `holes` are zeros.
+    private func copy(
+        _ range: Range<Int>, of block: BlockNumber, _ slot: CacheSlot, holes: [Range<Int>],
+        to target: UnsafeMutableRawBufferPointer
+    ) throws(BlockStoreError) {
+        var position = range.lowerBound
+        let part = { (bytes: Range<Int>) in
+            UnsafeMutableRawBufferPointer(
+                rebasing: target[bytes.lowerBound - range.lowerBound..<bytes.upperBound - range.lowerBound])
+        }
+        for hole in holes {
+            let zeros = bytes(of: hole).clamped(to: range)
+            if position < zeros.lowerBound {
+                try storage.read(position..<zeros.lowerBound, of: block, in: slot, into: part(position..<zeros.lowerBound))
+            }
+            part(zeros).initializeMemory(as: UInt8.self, repeating: 0)
+            position = zeros.upperBound
+        }
+        if position < range.upperBound {
+            try storage.read(position..<range.upperBound, of: block, in: slot, into: part(position..<range.upperBound))
+        }
+    }
+}

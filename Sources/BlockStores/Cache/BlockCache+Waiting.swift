@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import DataPath
+internal import Logging
+internal import Synchronization
+
+/// Waiting, and being woken.
+extension BlockCache {
+    /// What is to be done after the lock is released.
+    struct Wakeups {
+        var copiers: [Parking<Bool>.Wakeup] = []
+        var writers: [Parking<Bool>.Wakeup] = []
+        var fetchers: [Parking<FetchAnswer>.Wakeup] = []
+        var flushers: [Parking<FlushAnswer>.Wakeup] = []
+        var releases: [CacheStateMachine.Release] = []
+    }
+
+    /// Collects whom the end of a copy lets go on; under the lock.
+    func end(_ end: CacheStateMachine.CopyEnd, _ state: inout State) -> Wakeups {
+        var wakeups = Wakeups()
+        wakeups.copiers = end.granted.compactMap { state.copiers.answer($0, true) }
+        wakeups.copiers += end.revoked.compactMap { state.copiers.answer($0, false) }
+        if let release = end.release { wakeups.releases.append(release) }
+        wakeups.writers = admitWriters(&state)
+        return wakeups
+    }
+
+    /// Lets go on whoever was woken, and tells the storage of slots that were given up; outside of the lock.
+    func finish(_ wakeups: Wakeups) {
+        for wakeup in wakeups.copiers { wakeup() }
+        for wakeup in wakeups.writers { wakeup() }
+        for wakeup in wakeups.fetchers { wakeup() }
+        for wakeup in wakeups.flushers { wakeup() }
+        finish(releasing: wakeups.releases)
+    }
+
+    /// Tells the storage that slots hold nothing any more; then they may be used again.
+    func finish(releasing releases: [CacheStateMachine.Release]) {
+        guard !releases.isEmpty else { return }
+        for release in releases {
+            do throws(BlockStoreError) {
+                try storage.release(release.slot, of: release.block, wasDirty: release.wasDirty)
+            } catch {
+                // The record of the zeroing, which is newer, stands until the store has zeroed the block.
+                logger.error("cannot record in the cache file that a block was zeroed", metadata: ["cause": "\(error)"])
+            }
+        }
+        let wakeups = state.withLock { state in
+            for release in releases { state.machine.released(release) }
+            return admitWriters(&state)
+        }
+        for wakeup in wakeups { wakeup() }
+    }
+
+    // MARK: Copies
+
+    /// Waits until a copy is granted.
+    ///
+    /// - Returns: False when it was taken back: start over.
+    func granted(_ number: UInt64) async -> Bool {
+        // Not cancellable: copies take microseconds, and whoever was granted one has to end it.
+        await withCheckedContinuation { continuation in
+            state.withLock { $0.copiers.park(number, continuation) }?()
+        }
+    }
+
+    // MARK: Fetches
+
+    /// Joins or asks for a fetch of `block`; under the lock.
+    ///
+    /// - Returns: The number to wait for with ``fetched(_:)``.
+    func joinFetch(of block: BlockNumber, isForWrite: Bool, _ state: inout State) -> UInt64 {
+        _ = state.machine.joinFetch(of: block, isForeground: true, isForWrite: isForWrite)
+        return expectFetch(of: block, &state)
+    }
+
+    /// Registers the caller for the end of the fetch of `block`; under the lock.
+    func expectFetch(of block: BlockNumber, _ state: inout State) -> UInt64 {
+        let number = state.machine.makeNumber()
+        state.fetchers.expect(number)
+        state.fetchersOf[block, default: []].append(number)
+        return number
+    }
+
+    /// Waits for a fetch; when the task is cancelled the wait ends, the fetch does not.
+    func fetched(_ number: UInt64) async -> FetchAnswer {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                state.withLock { $0.fetchers.park(number, continuation) }?()
+            }
+        } onCancel: {
+            let error = BlockStoreError(.cancelled, "cancelled while waiting for the store")
+            state.withLock { $0.fetchers.answer(number, .failed(error)) }?()
+        }
+    }
+
+    /// Answers all who wait for `block`; under the lock.
+    func answerFetchers(of block: BlockNumber, _ answer: FetchAnswer, _ state: inout State) -> [Parking<FetchAnswer>.Wakeup] {
+        (state.fetchersOf.removeValue(forKey: block) ?? []).compactMap { state.fetchers.answer($0, answer) }
+    }
+
+    // MARK: Room
+
+    /// Puts a writer into the line for room; under the lock.
+    func lineUp(_ state: inout State) -> UInt64 {
+        let number = state.machine.makeNumber()
+        state.writers.expect(number)
+        state.writersInLine.append(number)
+        state.machine.isRoomWanted = true
+        return number
+    }
+
+    /// Waits in the line.
+    ///
+    /// - Throws: `.cancelled`.
+    func room(_ number: UInt64, of block: BlockNumber) async throws(BlockStoreError) {
+        let hasRoom = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                state.withLock { $0.writers.park(number, continuation) }?()
+            }
+        } onCancel: {
+            state.withLock { $0.writers.answer(number, false) }?()
+        }
+        guard hasRoom else {
+            throw BlockStoreError(.cancelled, "cannot write block \(block): cancelled while the cache was full of unsaved blocks")
+        }
+    }
+
+    /// Waits until there may be room for one block more; returns at once when there is.
+    func waitForRoom() async throws(BlockStoreError) {
+        let number = state.withLock { state in
+            state.machine.hasRoom && state.machine.dirtyCount < state.machine.limits.dirtyMax ? nil : lineUp(&state)
+        }
+        guard let number else { return }
+        doorbell.ring()
+        try await room(number, of: BlockNumber(0))
+    }
+
+    /// Lets writers go on for whom there may be room now; under the lock. One too many is no harm: it lines up again.
+    func admitWriters(_ state: inout State) -> [Parking<Bool>.Wakeup] {
+        guard state.machine.isRoomWanted, state.machine.hasRoom, state.machine.dirtyCount < state.machine.limits.dirtyMax else {
+            return []
+        }
+        var wakeups: [Parking<Bool>.Wakeup] = []
+        // All at once: with one for each free slot, a writer that finds its block held meanwhile would leave a slot unused.
+        while let number = state.writersInLine.popFirst() {
+            if let wakeup = state.writers.answer(number, true) { wakeups.append(wakeup) }
+        }
+        state.machine.isRoomWanted = false
+        return wakeups
+    }
+}

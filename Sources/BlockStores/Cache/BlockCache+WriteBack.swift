@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import DataPath
+internal import Logging
+internal import Synchronization
+
+/// The tasks of the cache: fetching, writing back, zeroing.
+extension BlockCache {
+    /// Fetches and writes back until the task is cancelled; to be run once, from before the first request until after ``drain()``.
+    ///
+    /// A cancelled run leaves dirty what is dirty; what was being sent is indeterminate.
+    public func run() async {
+        await withDiscardingTaskGroup { group in
+            while !Task.isCancelled {
+                let (job, deadline, late) = state.withLock { state in
+                    let now = timeline.now
+                    state.machine.expire(now: now)
+                    let late = state.machine.expireFlushes(now: now).compactMap { state.flushers.answer($0, .timedOut) }
+                    let job = state.machine.takeJob(now: now)
+                    return (job, job == nil ? state.machine.nextDeadline(now: now) : nil, late)
+                }
+                for wakeup in late { wakeup() }
+                if let job {
+                    group.addTask { await self.perform(job) }
+                } else {
+                    await doorbell.wait(until: deadline, timeline)
+                }
+            }
+        }
+    }
+
+    private func perform(_ job: CacheStateMachine.Job) async {
+        switch job {
+        case .fetch(let block, let isForeground):
+            _ = await fetch(block, isForeground ? .foreground : .background)
+        case .upload(let block):
+            await upload(block)
+        case .zero(let number, let blocks):
+            await zeroInStore(number, blocks)
+        }
+        doorbell.ring()
+    }
+
+    // MARK: Fetching
+
+    /// Asks the store for a block, keeps it if there is room, and answers all who wait for it. The fetch counts as running.
+    func fetch(_ block: BlockNumber, _ context: IOContext) async -> FetchAnswer {
+        let slot = state.withLock { $0.machine.slotToVerify(block) }
+        let known = slot.map { storage.version(of: block, in: $0) }
+        let read: BlockRead
+        do throws(BlockStoreError) {
+            read = try await next.read(block, ifNot: known == .unknown ? nil : known, context)
+        } catch {
+            return await keep(block, .zero, .unknown, .failed, else: .failed(error))
+        }
+        switch read {
+        case .unchanged: return await keep(block, .zero, .unknown, .unchanged, else: .startOver)
+        case .block(.zero, let version): return await keep(block, .zero, version, .zero, else: .contents(.zero))
+        case .block(let contents, let version): return await keep(block, contents, version, .bytes, else: .contents(contents))
+        }
+    }
+
+    /// Ends a fetch.
+    ///
+    /// - Parameter answer: For those who wait, when the block is not kept.
+    private func keep(
+        _ block: BlockNumber, _ contents: BlockContents, _ version: BlockVersion, _ outcome: CacheStateMachine.FetchOutcome,
+        else answer: FetchAnswer
+    ) async -> FetchAnswer {
+        var ticket: CacheStateMachine.CopyTicket?
+        while true {
+            let (step, runs, wakeups, reply) = state.withLock { state in
+                let (step, end) = state.machine.beginFill(of: block, outcome, ticket: ticket, now: timeline.now)
+                var wakeups = self.end(end, &state)
+                var reply = FetchAnswer.startOver
+                var runs: [Range<Int>] = []
+                switch step {
+                case .startOver:
+                    if case .failed(let error) = answer { reply = .failed(error) }
+                    wakeups.fetchers = answerFetchers(of: block, reply, &state)
+                case .answerOnly:
+                    reply = answer
+                    wakeups.fetchers = answerFetchers(of: block, reply, &state)
+                case .copy(let ticket, isGranted: true, _): runs = state.machine.sectorsToFill(ticket)
+                case .copy(let ticket, isGranted: false, _): state.copiers.expect(ticket.number)
+                }
+                return (step, runs, wakeups, reply)
+            }
+            finish(wakeups)
+            guard case .copy(let copy, let isGranted, let isNewTenant) = step else { return reply }
+            if isGranted { return await fill(block, contents, version, copy, runs, isNewTenant: isNewTenant) }
+            ticket = await granted(copy.number) ? copy : nil
+        }
+    }
+
+    /// Copies a fetched block to its slot.
+    private func fill(
+        _ block: BlockNumber, _ contents: BlockContents, _ version: BlockVersion, _ ticket: CacheStateMachine.CopyTicket,
+        _ runs: [Range<Int>], isNewTenant: Bool
+    ) async -> FetchAnswer {
+        var failure: BlockStoreError?
+        do throws(BlockStoreError) {
+            if isNewTenant { try storage.assign(ticket.slot, to: block) }
+            if case .bytes(let slice) = contents {
+                for run in runs {
+                    let part = slice.slice(bytes(of: run))
+                    try await storage.write(part.unsafeBytes, at: bytes(of: run), of: block, in: ticket.slot, .store)
+                }
+                withExtendedLifetime(slice.buffer) {}
+                try storage.setVersion(version, of: block, in: ticket.slot, upTo: nil)
+            }
+        } catch {
+            failure = error
+            logger.error("cannot keep a block in the cache", metadata: ["block": "\(block)", "cause": "\(error)"])
+        }
+        // Who waits starts over and finds the block held. If the cache's disk has failed, the bytes are all there is; over a block
+        // that is partly held they would be too old.
+        let answer: FetchAnswer = if let failure { isNewTenant ? .contents(contents) : .failed(failure) } else { .startOver }
+        let wakeups = state.withLock { state in
+            let end = state.machine.endFill(ticket, of: block, sectors: runs, succeeded: failure == nil, now: timeline.now)
+            var wakeups = self.end(end, &state)
+            wakeups.fetchers = answerFetchers(of: block, answer, &state)
+            return wakeups
+        }
+        finish(wakeups)
+        return answer
+    }
+
+    // MARK: Writing back
+
+    /// Brings a block to the store. The upload counts as begun.
+    private func upload(_ block: BlockNumber) async {
+        let began = timeline.now
+        let outcome: Result<BlockVersion?, BlockStoreError>
+        do throws(BlockStoreError) {
+            outcome = .success(try await send(block))
+        } catch {
+            outcome = .failure(error)
+        }
+        let now = timeline.now
+        let wakeups = state.withLock { state in
+            let isDone = if case .success(.some) = outcome { true } else { false }
+            if isDone { state.times.upload.add(now - began) }
+            let (_, ends) = state.machine.endUpload(of: block, Self.mutationOutcome(outcome), now: now)
+            // Perhaps it is the cache that is damaged: what the store has as well is fetched again.
+            if outcome.failure?.code == .corrupt { _ = state.machine.forgetClean(block, state.machine.allSectors) }
+            return endMutation(outcome.failure, ends, &state)
+        }
+        finish(wakeups)
+        report(outcome.failure, doing: "write block \(block) back")
+    }
+
+    /// Assembles a block and sends it.
+    ///
+    /// - Returns: Its version in the store; nil when it was zeroed meanwhile, and nothing was sent.
+    private func send(_ block: BlockNumber) async throws(BlockStoreError) -> BlockVersion? {
+        guard let snapshot = try await snapshot(of: block) else { return nil }
+        // The storage must never be behind the store: else a crash would bring older bytes back over newer ones.
+        try await commitStorage()
+        guard state.withLock({ $0.machine.beginMutation(of: block) }) else { return nil }
+        let version = try await next.write(.bytes(snapshot.bytes), to: block, .background)
+        guard storage.isPersistent else { return version }
+        // An attempt without an answer may still undo the write; until that is excluded the block stays recorded as dirty.
+        try await next.flush(.blocks(BlockSet(block..<block.advanced(by: 1))))
+        do throws(BlockStoreError) {
+            try storage.setVersion(version, of: block, in: snapshot.slot, upTo: snapshot.mark)
+            try storage.forgetZeros(BlockSet(block..<block.advanced(by: 1)), upTo: snapshot.mark)
+        } catch {
+            // After a crash the block is written once more; no more comes of it.
+            logger.error("cannot record in the cache file that a block was written", metadata: ["cause": "\(error)"])
+        }
+        return version
+    }
+
+    private struct Snapshot {
+        let slot: CacheSlot
+        let bytes: BufferSlice
+        /// The storage's mark when it was taken.
+        let mark: CacheMark
+    }
+
+    /// Copies a block as it is, once all of it is known.
+    ///
+    /// - Returns: Nil when it was zeroed meanwhile.
+    private func snapshot(of block: BlockNumber) async throws(BlockStoreError) -> Snapshot? {
+        while true {
+            let (step, isFetcher, number) = state.withLock { state in
+                let step = state.machine.prepareUpload(of: block)
+                switch step {
+                case .gone: return (step, false, UInt64(0))
+                case .needsBytes:
+                    if state.machine.startFetch(of: block) { return (step, true, UInt64(0)) }
+                    return (step, false, expectFetch(of: block, &state))
+                case .copy(let ticket, let isGranted):
+                    if !isGranted { state.copiers.expect(ticket.number) }
+                    return (step, false, ticket.number)
+                }
+            }
+            switch step {
+            case .gone: return nil
+            case .needsBytes:
+                let answer = isFetcher ? await fetch(block, .background) : await fetched(number)
+                if case .failed(let error) = answer { throw error }
+            case .copy(let ticket, let isGranted):
+                if !isGranted { guard await granted(ticket.number) else { continue } }
+                return try copyForUpload(block, ticket)
+            }
+        }
+    }
+
+    private func copyForUpload(
+        _ block: BlockNumber, _ ticket: CacheStateMachine.CopyTicket
+    ) throws(BlockStoreError) -> Snapshot? {
+        let holes = state.withLock { $0.machine.takeSnapshot(of: block, ticket) }
+        // No write of this block runs now, so that the mark divides its writes.
+        let mark = storage.mark
+        let copied = holes.map { copyOut(0..<geometry.blockSize, of: block, ticket.slot, holes: $0) }
+        finish(state.withLock { end($0.machine.endCopy(ticket), &$0) })
+        guard case .bytes(let slice)? = try copied?.get() else { return nil }
+        return Snapshot(slot: ticket.slot, bytes: slice, mark: mark)
+    }
+
+    /// Zeroes blocks in the store. The flight counts as begun.
+    private func zeroInStore(_ number: UInt64, _ blocks: BlockSet) async {
+        var failure: BlockStoreError?
+        do throws(BlockStoreError) {
+            let mark = storage.mark
+            try await commitStorage()
+            try await next.zero(blocks, .background)
+            if storage.isPersistent {
+                try await next.flush(.blocks(blocks))
+                try storage.forgetZeros(blocks, upTo: mark)
+            }
+        } catch {
+            failure = error
+        }
+        let outcome: CacheStateMachine.MutationOutcome =
+            if let failure { .failed(isPermanent: failure.isPermanent) } else { .done }
+        let wakeups = state.withLock { state in
+            let (_, ends) = state.machine.endZero(number, outcome, now: timeline.now)
+            return endMutation(failure, ends, &state)
+        }
+        finish(wakeups)
+        report(failure, doing: "zero \(blocks.blockCount) blocks")
+    }
+
+    /// Collects whom the end of a mutation lets go on; under the lock.
+    private func endMutation(
+        _ failure: BlockStoreError?, _ ends: [CacheStateMachine.FlushEnd], _ state: inout State
+    ) -> Wakeups {
+        var wakeups = Wakeups()
+        wakeups.writers = admitWriters(&state)
+        for end in ends {
+            let answer: FlushAnswer = if end.isFailed, let failure { .failed(failure) } else { .done }
+            if let wakeup = state.flushers.answer(end.number, answer) { wakeups.flushers.append(wakeup) }
+        }
+        return wakeups
+    }
+
+    private static func mutationOutcome(
+        _ result: Result<BlockVersion?, BlockStoreError>
+    ) -> CacheStateMachine.MutationOutcome {
+        switch result {
+        case .success(.some): .done
+        case .success(.none): .abandoned
+        case .failure(let error): .failed(isPermanent: error.isPermanent)
+        }
+    }
+
+    /// Tells the log of failures without flooding it, and of their end.
+    private func report(_ failure: BlockStoreError?, doing what: String) {
+        let line = state.withLock { state in
+            state.failures.note(failure, doing: what, unsaved: state.machine.dirtyCount, now: timeline.now)
+        }
+        switch line {
+        case .failing(let text): logger.error("\(text)")
+        case .recovered(let text): logger.notice("\(text)")
+        case nil: break
+        }
+    }
+}
+
+extension Result {
+    /// The error, if it is one.
+    fileprivate var failure: Failure? {
+        if case .failure(let error) = self { error } else { nil }
+    }
+}

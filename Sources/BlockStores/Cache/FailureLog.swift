@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import DataPath
+
+/// What the log is told of failing write-back: the first failure, a reminder each minute, and the end.
+struct FailureLog: Sendable {
+    /// A line for the log.
+    enum Line: Equatable, Sendable {
+        case failing(String)
+        case recovered(String)
+    }
+
+    /// How long after a line about a failure the next one may follow.
+    static let interval = Duration.seconds(60)
+
+    private var count = 0
+    private var since = Duration.zero
+    private var lastLine = Duration.zero
+
+    /// An attempt has ended.
+    ///
+    /// - Parameters:
+    ///   - failure: Why it failed; nil when it did not.
+    ///   - unsaved: How many blocks the store does not have.
+    mutating func note(_ failure: BlockStoreError?, doing what: String, unsaved: Int, now: Duration) -> Line? {
+        guard let failure else {
+            defer { count = 0 }
+            guard count > 0 else { return nil }
+            return .recovered("the store takes blocks again, after \((now - since).components.seconds) s and \(count) failures")
+        }
+        count += 1
+        if count == 1 { since = now }
+        guard count == 1 || now - lastLine >= Self.interval else { return nil }
+        lastLine = now
+        return .failing(
+            "cannot \(what): \(failure); trying again, \(unsaved) blocks are not in the store yet (\(count) failures)")
+    }
+}
+
+extension BlockStoreError {
+    /// Whether trying again is no use until somebody has changed something: what a flush does not wait for.
+    var isPermanent: Bool {
+        switch code {
+        case .accessDenied, .forbidden, .fenced, .redirected, .noSpace, .corrupt, .readOnly: true
+        case .io, .stale, .timedOut, .unreachable, .outOfMemory, .outOfRange, .cancelled: false
+        }
+    }
+}
