@@ -96,6 +96,14 @@ public struct DiskModel: Sendable {
         return ReadTicket(began: clock, sectors: sectorRange(range))
     }
 
+    /// A read of a part of another one, which goes on, as if it had begun at the same time.
+    ///
+    /// - Parameter range: Within the other read.
+    public mutating func part(of ticket: ReadTicket, _ range: Range<Int>) -> ReadTicket {
+        reads.append(ticket.began)
+        return ReadTicket(began: ticket.began, sectors: sectorRange(range))
+    }
+
     /// A read has returned `bytes`, or failed.
     ///
     /// - Parameter bytes: What it returned; nil when it threw, which is always allowed here.

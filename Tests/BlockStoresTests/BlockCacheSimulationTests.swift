@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+import DataPath
+import Logging
+import StoreTesting
+import Synchronization
+import Testing
+
+@testable import BlockStores
+
+@Suite("The block cache under simulation") struct BlockCacheSimulationTests {
+    @Test(
+        "readers, writers, trims and flushes over a failing store never see or keep anything but the last writes",
+        arguments: UInt64(0)..<400)
+    func simulation(seed: UInt64) throws {
+        let timeline = ManualTimeline()
+        try SimulationExecutor(seed: seed).run(on: timeline, stepsMax: 3_000_000) {
+            try await CacheSimulation(seed: seed, timeline: timeline).run()
+        }
+    }
+}
+
+/// Several clients on a cache, and a model that knows what reads may give and what must be in the store after a flush.
+struct CacheSimulation: Sendable {
+    private static let sector = 16
+    private static let blockSize = 128
+    private static let blockCount = 12
+    private static let sizeBytes = blockSize * blockCount
+    private final class Watch: Sendable {
+        let model = Mutex(DiskModel(sizeBytes: CacheSimulation.sizeBytes, sectorSizeBytes: CacheSimulation.sector))
+    }
+    private let seed: UInt64
+    private let memory: MemoryBlockStore
+    private let cache: BlockCache
+    private let disk: BlockDisk
+    private let watch = Watch()
+
+    init(seed: UInt64, timeline: ManualTimeline) throws {
+        self.seed = seed
+        var generator = SeededGenerator(seed: seed &* 7919)
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        memory = MemoryBlockStore(geometry: try geometry(Self.blockSize, Self.blockCount), answersNow: false, hook: nil)
+        let faulty = FaultyBlockStore(over: memory, seed: seed, failureProbability: seed % 3 == 0 ? 0 : 0.15)
+        let checked = CheckedStore(over: faulty, name: "faulty store", logger: logger)
+        let map: any BlockStore = seed % 2 == 0 ? ZeroMap(over: checked) : checked
+        var settings = CacheSettings(slotCount: Int.random(in: 1...14, using: &generator))
+        settings.uploadsMax = Int.random(in: 1...6, using: &generator)
+        settings.writeDelay = .milliseconds(Int.random(in: 0...300, using: &generator))
+        settings.readAheadMax = Int.random(in: 0...4, using: &generator)
+        settings.protectedCount = Int.random(in: 0...2, using: &generator)
+        settings.isSynchronous = seed % 17 == 0
+        if seed % 5 == 0 { settings.dirtyMax = Int.random(in: 1...settings.slotCount, using: &generator) }
+        if seed % 4 == 0 { settings.keptFor = .milliseconds(50) }
+        let storage = try MemoryCacheStorage(slotCount: settings.slotCount, blockSize: Self.blockSize)
+        cache = try BlockCache(
+            over: CheckedStore(over: map, name: "below the cache", logger: logger), storage: storage, settings: settings,
+            sectorSize: 32, pool: testPool, timeline: timeline, logger: logger)
+        disk = BlockDisk(over: cache, fanOutMax: 4, isReadOnly: false)
+    }
+
+    func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { await cache.run() }
+            try await withThrowingTaskGroup(of: Void.self) { clients in
+                for client in 0..<4 { clients.addTask { try await act(as: client) } }
+                try await clients.waitForAll()
+            }
+            try await read(0..<Self.sizeBytes)
+            try await drain()
+            try await read(0..<Self.sizeBytes)
+            tasks.cancelAll()
+        }
+        guard cache.unsavedCount == 0 else { throw SimulationViolation(description: "seed \(seed): something is unsaved") }
+        let isIdle = cache.state.withLock { state in
+            let machine = state.machine
+            // A read-ahead that nobody has asked for yet is left when the cache ends.
+            return machine.copies.isEmpty && machine.fetches.values.allSatisfy { !$0.isForeground } && machine.uploads.isEmpty
+                && machine.zeroFlights.isEmpty
+                && machine.zeroBatches.isEmpty && machine.outstanding.isEmpty && machine.flushes.isEmpty
+                && machine.extentQueries.isEmpty && state.copiers.isEmpty && state.fetchers.isEmpty && state.writers.isEmpty
+                && state.flushers.isEmpty && state.fetchersOf.isEmpty
+        }
+        guard isIdle else { throw SimulationViolation(description: "seed \(seed): something is left behind") }
+    }
+
+    private func act(as client: Int) async throws {
+        var generator = SeededGenerator(seed: seed &* 101 &+ UInt64(client))
+        for step in 0..<50 {
+            let lower = Int.random(in: 0..<Self.sizeBytes / Self.sector, using: &generator)
+            let upper = min(Self.sizeBytes / Self.sector, lower + Int.random(in: 1...20, using: &generator))
+            let range = lower * Self.sector..<upper * Self.sector
+            switch Int.random(in: 0..<10, using: &generator) {
+            case 0: try await zero(range)
+            case 1...3:
+                try await write([UInt8](repeating: UInt8(1 + client * 60 + step), count: range.count), at: range.lowerBound)
+            case 4: try await flush(Bool.random(using: &generator) ? nil : range)
+            case 5: try await extents(range)
+            default: try await read(range)
+            }
+        }
+    }
+
+    private func write(_ bytes: [UInt8], at offset: Int) async throws {
+        let ticket = watch.model.withLock { $0.beginWrite(bytes, at: offset) }
+        let buffer = Buffer(copying: bytes)
+        var succeeded = true
+        if !disk.writeNow(buffer.unsafeBytes, at: UInt64(offset)) {
+            do throws(BlockStoreError) {
+                try await disk.write(BufferSlice(buffer), at: UInt64(offset), .foreground)
+            } catch { succeeded = false }
+        }
+        watch.model.withLock { $0.endMutation(ticket, succeeded: succeeded) }
+    }
+
+    private func zero(_ range: Range<Int>) async throws {
+        let ticket = watch.model.withLock { $0.beginZero(range) }
+        var succeeded = true
+        do throws(BlockStoreError) {
+            try await disk.zero(UInt64(range.lowerBound)..<UInt64(range.upperBound), .foreground)
+        } catch { succeeded = false }
+        watch.model.withLock { $0.endMutation(ticket, succeeded: succeeded) }
+    }
+
+    private func read(_ range: Range<Int>) async throws {
+        let bytes = UInt64(range.lowerBound)..<UInt64(range.upperBound)
+        let ticket = watch.model.withLock { $0.beginRead(range) }
+        var found: [UInt8]?
+        do throws(BlockStoreError) {
+            if let now = disk.readNow(bytes) { found = now.bytes } else { found = try await disk.read(bytes, .foreground).bytes }
+        } catch { found = nil }
+        let wrong = watch.model.withLock { $0.endRead(ticket, found) }
+        if let wrong { throw SimulationViolation(description: "seed \(seed): a read: \(wrong)") }
+    }
+
+    /// A flush is judged as a read of the store that began with it.
+    private func flush(_ range: Range<Int>?) async throws {
+        let judged = range ?? 0..<Self.sizeBytes
+        let ticket = watch.model.withLock { $0.beginRead(judged) }
+        var found: [UInt8]?
+        do throws(BlockStoreError) {
+            try await disk.flush(range.map { UInt64($0.lowerBound)..<UInt64($0.upperBound) })
+            found = stored(judged)
+        } catch { found = nil }
+        let wrong = watch.model.withLock { $0.endRead(ticket, found) }
+        if let wrong { throw SimulationViolation(description: "seed \(seed): in the store after a flush: \(wrong)") }
+    }
+
+    private func drain() async throws {
+        let ticket = watch.model.withLock { $0.beginRead(0..<Self.sizeBytes) }
+        while true {
+            do throws(BlockStoreError) {
+                try await cache.drain()
+                break
+            } catch { continue }
+        }
+        let found = stored(0..<Self.sizeBytes)
+        let wrong = watch.model.withLock { $0.endRead(ticket, found) }
+        if let wrong { throw SimulationViolation(description: "seed \(seed): in the store in the end: \(wrong)") }
+    }
+
+    private func extents(_ range: Range<Int>) async throws {
+        let ticket = watch.model.withLock { $0.beginRead(range) }
+        let bytes = UInt64(range.lowerBound)..<UInt64(range.upperBound)
+        let found = try await disk.extents(in: bytes)
+        // What is called zero is judged as a read of zeros; of the rest nothing is claimed.
+        for extent in found where extent.kind == .zero {
+            let zeros = Int(extent.range.lowerBound)..<Int(extent.range.upperBound)
+            let wrong = watch.model.withLock { model in
+                let part = model.part(of: ticket, zeros)
+                return model.endRead(part, [UInt8](repeating: 0, count: zeros.count))
+            }
+            if let wrong { throw SimulationViolation(description: "seed \(seed): an extent of zeros: \(wrong)") }
+        }
+        _ = watch.model.withLock { $0.endRead(ticket, nil) }
+    }
+
+    private func stored(_ range: Range<Int>) -> [UInt8] {
+        let all = (0..<Self.blockCount).flatMap { memory.bytes(of: BlockNumber($0)) }
+        return Array(all[range])
+    }
+}
