@@ -52,6 +52,9 @@ struct Exception: Hashable {
             .uncheckedSendable, in: "Sources/DataPath/BufferPool.swift",
             "a pointer to idle memory, which has no other owner; it stays under the pool's lock"),
         Exception(
+            .uncheckedSendable, in: "Sources/BlockStores/Cache/MemoryCacheStorage.swift",
+            "a mapping of which each call touches its own range; who may touch which is the rule of CacheStorage"),
+        Exception(
             .uncheckedSendable, in: "Sources/Cryptography/Digest.swift",
             "algorithms that OpenSSL has fetched are immutable and counted by OpenSSL itself"),
         Exception(
