@@ -14,11 +14,28 @@ public enum IOPriority: Int, Sendable, Comparable, CaseIterable {
 
 /// What a request carries through both waists beside its data.
 public struct IOContext: Sendable {
-    /// Whether somebody waits for it.
-    public let priority: IOPriority
+    private let ownPriority: IOPriority
 
-    /// Makes a context.
-    public init(priority: IOPriority) { self.priority = priority }
+    /// What can raise the request while it is under way; nil where nobody can, and then it costs nothing.
+    public let escalation: IOEscalation?
+
+    /// Makes a context whose priority stays.
+    public init(priority: IOPriority) {
+        ownPriority = priority
+        escalation = nil
+    }
+
+    /// Makes a context of the background, until `escalation` is raised.
+    public init(escalation: IOEscalation) {
+        ownPriority = .background
+        self.escalation = escalation
+    }
+
+    /// Whether somebody waits for it, at this moment.
+    public var priority: IOPriority {
+        guard let escalation, escalation.isRaised else { return ownPriority }
+        return .foreground
+    }
 
     /// A request that a system call waits for.
     public static let foreground = IOContext(priority: .foreground)

@@ -14,11 +14,13 @@ import DataPath
 /// Limit. A timeout or SlowDown halves it, once per generation: of 64 requests that time out together only the first
 /// counts, since the others were sent under the old limit. As many successes as the limit has lanes let it grow by one.
 ///
-/// Order. First come, first served within each priority; foreground before background.
+/// Order. First come, first served within each priority; foreground before background. A request that is raised while it waits
+/// comes to the foreground at that moment; one that is in flight stays what it was.
 struct LimitStateMachine {
     /// Names a request from its entry to its end.
     struct Ticket: Hashable, Comparable {
         fileprivate let number: UInt64
+        /// The priority that it entered with.
         fileprivate let priority: IOPriority
 
         static func < (left: Ticket, right: Ticket) -> Bool { left.number < right.number }
@@ -43,6 +45,8 @@ struct LimitStateMachine {
     private var ticketCount: UInt64 = 0
     /// The requests in flight, each with the generation it was sent in.
     private var sent: [Ticket: UInt64] = [:]
+    /// The requests of the background that were raised while they waited, and have not ended.
+    private var raised: Set<Ticket> = []
     private var inFlight: [IOPriority: Int] = [.background: 0, .foreground: 0]
     private var queues: [IOPriority: TicketQueue] = [.background: TicketQueue(), .foreground: TicketQueue()]
 
@@ -80,8 +84,19 @@ struct LimitStateMachine {
     ///
     /// - Returns: Whether it was waiting, and the requests to be sent now, because it was in their way.
     mutating func cancel(_ ticket: Ticket) -> (wasWaiting: Bool, sent: [Ticket]) {
-        guard queues[ticket.priority]?.remove(ticket) == true else { return (false, []) }
+        guard queues[priority(of: ticket)]?.remove(ticket) == true else { return (false, []) }
+        raised.remove(ticket)
         return (true, admit())
+    }
+
+    /// Moves a waiting request of the background to the foreground.
+    ///
+    /// - Returns: The requests to be sent now, which may be this one; none when it does not wait there any more.
+    mutating func raise(_ ticket: Ticket) -> [Ticket] {
+        guard priority(of: ticket) == .background, queues[.background]?.remove(ticket) == true else { return [] }
+        raised.insert(ticket)
+        queues[.foreground]?.append(ticket)
+        return admit()
     }
 
     /// Takes note that a request has ended.
@@ -89,7 +104,8 @@ struct LimitStateMachine {
     /// - Returns: The requests to be sent now.
     mutating func finish(_ ticket: Ticket, _ ending: Ending) -> [Ticket] {
         guard let sentIn = sent.removeValue(forKey: ticket) else { preconditionFailure("a request ends once") }
-        inFlight[ticket.priority, default: 0] -= 1
+        inFlight[priority(of: ticket), default: 0] -= 1
+        raised.remove(ticket)
         if sentIn == generation { adapt(ending) }
         return admit()
     }
@@ -129,7 +145,7 @@ struct LimitStateMachine {
 
     private mutating func send(_ ticket: Ticket) {
         sent[ticket] = generation
-        inFlight[ticket.priority, default: 0] += 1
+        inFlight[priority(of: ticket), default: 0] += 1
     }
 
     private func maySend(_ priority: IOPriority) -> Bool {
@@ -152,6 +168,8 @@ struct LimitStateMachine {
         let share = (limits.foregroundReserve * limit + limits.requestsMax - 1) / limits.requestsMax
         return max(1, min(share, limit - 1))
     }
+
+    private func priority(of ticket: Ticket) -> IOPriority { raised.contains(ticket) ? .foreground : ticket.priority }
 
     private func queue(_ priority: IOPriority) -> TicketQueue { queues[priority] ?? TicketQueue() }
 }

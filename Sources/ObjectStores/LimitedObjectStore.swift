@@ -10,7 +10,8 @@ internal import Synchronization
 /// The queue needs no bound of its own: whoever waits in it is a suspended caller, so it is as long as there are callers,
 /// and those are bounded above (requests of the kernel, fan-out of the disk, uploads of the cache).
 ///
-/// - Concurrency: a caller that is cancelled while it waits leaves the queue at once; nothing was sent then.
+/// - Concurrency: a caller that is cancelled while it waits leaves the queue at once; nothing was sent then. One that is raised
+///   (``IOEscalation``) while it waits goes to the foreground's queue.
 /// - Source: `LimitStateMachine` has the rules.
 public final class LimitedObjectStore: ObjectStore {
     fileprivate struct State {
@@ -84,7 +85,7 @@ public final class LimitedObjectStore: ObjectStore {
     private func limited<Answer>(
         _ context: IOContext, _ request: () async throws(ObjectStoreError) -> Answer
     ) async throws(ObjectStoreError) -> Answer {
-        let ticket = try await enter(context.priority)
+        let ticket = try await enter(context)
         do throws(ObjectStoreError) {
             let answer = try await request()
             finish(ticket, .success)
@@ -103,9 +104,13 @@ public final class LimitedObjectStore: ObjectStore {
         }
     }
 
-    private func enter(_ priority: IOPriority) async throws(ObjectStoreError) -> LimitStateMachine.Ticket {
-        let (ticket, isSent) = state.withLock { $0.machine.enter(priority) }
+    private func enter(_ context: IOContext) async throws(ObjectStoreError) -> LimitStateMachine.Ticket {
+        let (ticket, isSent) = state.withLock { $0.machine.enter(context.priority) }
         if isSent { return ticket }
+        let registration = context.escalation?.whenRaised { [weak self] in self?.raise(ticket) }
+        // Raised since it entered, or before: then it waits in the foreground already.
+        if registration == nil, context.escalation != nil { raise(ticket) }
+        defer { if let registration { context.escalation?.remove(registration) } }
         do {
             try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { self.wait(ticket, $0) }
@@ -135,6 +140,11 @@ public final class LimitedObjectStore: ObjectStore {
             for other in others { other.resume() }
             continuation.resume(throwing: CancellationError())
         }
+    }
+
+    private func raise(_ ticket: LimitStateMachine.Ticket) {
+        let resumed = state.withLock { state in state.take(state.machine.raise(ticket)) }
+        for continuation in resumed { continuation.resume() }
     }
 
     private func cancel(_ ticket: LimitStateMachine.Ticket) {

@@ -118,31 +118,58 @@ struct LimitStateMachineTests {
         #expect(machine.inFlightCount == 0)
     }
 
+    @Test("a waiting background request that is raised is sent like one of the foreground")
+    func raises() {
+        var machine = machine(4, reserve: 2)
+        let background = (0..<5).map { _ in machine.enter(.background).ticket }
+        #expect(machine.raise(background[4]) == [background[4]])
+        #expect(machine.raise(background[4]) == [] && machine.raise(background[0]) == [])
+        #expect(machine.raise(background[3]) == [background[3]])
+        #expect(!machine.enter(.foreground).isSent)
+        // It held a lane of the foreground, and gives that back.
+        #expect(machine.finish(background[4], .success).count == 1)
+        #expect(machine.waitingCount == 1 && machine.inFlightCount == 4)
+    }
+
+    @Test("a raised request waits behind the foreground that came before, and may still be cancelled")
+    func raisesInOrder() {
+        var machine = machine(1, reserve: 0)
+        let first = machine.enter(.foreground).ticket
+        let background = (0..<3).map { _ in machine.enter(.background).ticket }
+        let second = machine.enter(.foreground).ticket
+        #expect(machine.raise(background[2]) == [] && machine.raise(background[1]) == [])
+        #expect(machine.cancel(background[1]).wasWaiting && !machine.cancel(background[1]).wasWaiting)
+        #expect(machine.finish(first, .success) == [second])
+        #expect(machine.finish(second, .success) == [background[2]])
+        #expect(machine.finish(background[2], .success) == [background[0]])
+        #expect(machine.finish(background[0], .success) == [] && machine.inFlightCount == 0 && machine.waitingCount == 0)
+    }
+
     @Test("any dialogue keeps the bounds, forgets nobody, and ends empty", arguments: 0..<50)
     func keepsInvariants(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         let requestsMax = Int.random(in: 1...12, using: &generator)
         let reserve = Int.random(in: 0..<requestsMax, using: &generator)
         var machine = machine(requestsMax, reserve: reserve)
-        var flying: [(ticket: Ticket, priority: IOPriority)] = []
-        var waiting: [(ticket: Ticket, priority: IOPriority)] = []
+        var flying: [(ticket: Ticket, priority: IOPriority, order: Int)] = []
+        var waiting: [(ticket: Ticket, priority: IOPriority, order: Int)] = []
         func send(_ tickets: [Ticket]) {
             for ticket in tickets {
                 let index = waiting.firstIndex { $0.ticket == ticket }
                 guard let index else { return #expect(Bool(false), "seed \(seed): sent whom nobody knows") }
                 let own = waiting.remove(at: index)
-                let isFirst = !waiting.contains { $0.priority == own.priority && $0.ticket < own.ticket }
+                let isFirst = !waiting.contains { $0.priority == own.priority && $0.order < own.order }
                 #expect(isFirst, "seed \(seed): overtaken by its equal")
                 flying.append(own)
             }
         }
         for step in 0..<2000 {
             let isDraining = step >= 1500
-            switch isDraining ? 1 : Int.random(in: 0..<3, using: &generator) {
+            switch isDraining ? 1 : Int.random(in: 0..<4, using: &generator) {
             case 0:
                 let priority: IOPriority = generator.chance(0.5) ? .foreground : .background
                 let (ticket, isSent) = machine.enter(priority)
-                if isSent { flying.append((ticket, priority)) } else { waiting.append((ticket, priority)) }
+                if isSent { flying.append((ticket, priority, step)) } else { waiting.append((ticket, priority, step)) }
             case 1 where !flying.isEmpty:
                 let ended = flying.remove(at: Int.random(in: flying.indices, using: &generator))
                 let ending: LimitStateMachine.Ending = generator.chance(0.1) ? .overload : .success
@@ -151,6 +178,13 @@ struct LimitStateMachineTests {
                 let gone = waiting.remove(at: Int.random(in: waiting.indices, using: &generator))
                 let (wasWaiting, sent) = machine.cancel(gone.ticket)
                 #expect(wasWaiting)
+                send(sent)
+            case 3 where !waiting.isEmpty && generator.chance(0.3):
+                let index = Int.random(in: waiting.indices, using: &generator)
+                let wasBackground = waiting[index].priority == .background
+                if wasBackground { waiting[index] = (waiting[index].ticket, .foreground, step) }
+                let sent = machine.raise(waiting[index].ticket)
+                #expect(wasBackground || sent.isEmpty)
                 send(sent)
             default: break
             }

@@ -83,6 +83,33 @@ struct LimitedObjectStoreTests {
         #expect(finished == .seconds(15))
     }
 
+    @Test("a request of the background that is raised is sent at once although uploads queue", arguments: UInt64(0)..<20)
+    func raises(seed: UInt64) throws {
+        let slow = SlowStore()
+        let store = limited(slow, 4, reserve: 1)
+        let escalation = IOEscalation()
+        let finished = try SimulationExecutor(seed: seed).run(on: slow.timeline, stepsMax: 100_000) {
+            try await withThrowingTaskGroup(of: Duration?.self) { group in
+                for index in 0..<20 {
+                    group.addTask {
+                        _ = try await store.put(ObjectKey("\(index)"), body("x"), ObjectMetadata(), .none, .background)
+                        return nil
+                    }
+                }
+                group.addTask {
+                    try await slow.timeline.sleep(until: .seconds(1))
+                    _ = try await store.head(ObjectKey("ahead"), IOContext(escalation: escalation))
+                    return slow.timeline.now
+                }
+                // Before it comes, while it waits, or just when it enters.
+                try await slow.timeline.sleep(until: .seconds(Int(seed % 3)))
+                escalation.raise()
+                return try await group.reduce(Duration.zero) { $1 ?? $0 }
+            }
+        }
+        #expect(finished == .seconds(seed % 3 == 2 ? 12 : 11), "seed \(seed)")
+    }
+
     @Test("a caller that is cancelled leaves the queue, and nothing is sent for it", arguments: UInt64(0)..<20)
     func cancels(seed: UInt64) throws {
         let slow = SlowStore()
