@@ -112,7 +112,11 @@ struct ConsistencyStateMachine {
 
     /// How much is remembered, and for how long.
     let limits: ConsistencyLimits
-    private var entries: [ObjectKey: Entry] = [:]
+    private(set) var entries: [ObjectKey: Entry] = [:]
+    /// The keys of `entries`.
+    private(set) var order = SortedKeys()
+    /// What was forgotten beside lists that are under way.
+    var lists = ListsUnderWay()
     private var expiries = ExpiryQueue()
     /// The keys that a caller is about to change, or changes.
     private var claimed: Set<ObjectKey> = []
@@ -207,7 +211,7 @@ struct ConsistencyStateMachine {
         var entry = entries[key] ?? Entry(knowledge: nil, learntAt: now)
         precondition(entry.attempted == nil, "one attempt at a time")
         entry.attempted = version
-        entries[key] = entry
+        set(key, entry)
         add(version, toReadsOf: key)
     }
 
@@ -228,14 +232,14 @@ struct ConsistencyStateMachine {
                 entry.hasUnanswered = entry.hasUnanswered || !isSettled
                 add(version, toReadsOf: key)
             case .failed:
-                entries[key] = entry.knowledge == nil ? nil : entry
+                set(key, entry.knowledge == nil ? nil : entry)
                 continue
             case .unanswered(let version):
                 entry.addDoubt(version)
             }
             entry.learntAt = now
             entry.stamp = newNumber()
-            entries[key] = entry
+            set(key, entry)
             if limits.keptFor != nil { expiries.append(key, entry.stamp) }
         }
         expiries.compact(liveCount: entries.count) { entries[$0]?.stamp == $1 }
@@ -307,48 +311,6 @@ struct ConsistencyStateMachine {
         readsOf[read.key] = others.isEmpty ? nil : others
     }
 
-    // MARK: Lists
-
-    /// A page of a list with what is known for sure laid over it, so that nobody takes an object for absent because the list is
-    /// old.
-    mutating func overlay(
-        _ page: ObjectListPage, prefix: String, after: ObjectKey?, limit: Int, now: Duration
-    ) -> ObjectListPage {
-        forget(now)
-        guard !entries.isEmpty else { return page }
-        var listed: [ObjectListEntry] = []
-        var names: Set<ObjectKey> = []
-        for line in page.entries {
-            names.insert(line.key)
-            if let line = corrected(line) { listed.append(line) }
-        }
-        let listedCount = listed.count
-        for (key, entry) in entries where !names.contains(key) && key.name.utf8.starts(with: prefix.utf8) {
-            guard after.map({ $0 < key }) ?? true, page.next.map({ key <= $0 }) ?? true else { continue }
-            if let line = Self.line(key, entry) { listed.append(line) }
-        }
-        if listed.count > listedCount { listed.sort { $0.key < $1.key } }
-        guard listed.count > limit else { return ObjectListPage(entries: listed, next: page.next) }
-        listed.removeLast(listed.count - limit)
-        return ObjectListPage(entries: listed, next: listed.last?.key)
-    }
-
-    /// A line as it must be; nil when the object is known to be absent.
-    private func corrected(_ line: ObjectListEntry) -> ObjectListEntry? {
-        guard let versions = entries[line.key]?.possibleVersions else { return line }
-        guard versions.contains(where: { !$0.isAbsent }) else { return nil }
-        guard versions.count == 1, let size = versions[0].size else { return line }
-        return ObjectListEntry(key: line.key, size: size, eTag: versions[0].tag ?? line.eTag)
-    }
-
-    /// The line of an object that certainly exists.
-    private static func line(_ key: ObjectKey, _ entry: Entry) -> ObjectListEntry? {
-        guard let versions = entry.possibleVersions, !versions.contains(.absent), let last = versions.last,
-            let size = last.size
-        else { return nil }
-        return ObjectListEntry(key: key, size: size, eTag: versions.count == 1 ? last.tag : nil)
-    }
-
     // MARK: Forgetting
 
     private mutating func enqueue(_ ticket: UInt64, _ now: Duration) {
@@ -363,27 +325,29 @@ struct ConsistencyStateMachine {
     }
 
     /// Forgets what is old enough.
-    private mutating func forget(_ now: Duration) {
+    mutating func forget(_ now: Duration) {
         guard let keptFor = limits.keptFor else { return }
         while let (key, stamp) = expiries.first {
             if var entry = entries[key], entry.stamp == stamp {
                 guard entry.learntAt + keptFor <= now else { return }
+                lists.note(key, entry.knowledge)
                 entry.knowledge = nil
                 // A change under way keeps its place.
-                entries[key] = entry.attempted == nil ? nil : entry
+                set(key, entry.attempted == nil ? nil : entry)
             }
             expiries.removeFirst()
         }
     }
+
+    private mutating func set(_ key: ObjectKey, _ entry: Entry?) {
+        let wasThere = entries[key] != nil
+        entries[key] = entry
+        guard wasThere != (entry != nil) else { return }
+        if wasThere { order.remove(key) } else { order.insert(key) }
+    }
 }
 
 extension ConsistencyStateMachine.Entry {
-    /// The versions that the object may have, that of a change under way included; nil: any.
-    fileprivate var possibleVersions: [ObjectVersion]? {
-        guard let versions = knowledge?.versions else { return nil }
-        return attempted.map { versions + [$0] } ?? versions
-    }
-
     /// Takes note that the object may have `version`, too.
     fileprivate mutating func addDoubt(_ version: ObjectVersion) {
         hasUnanswered = true

@@ -144,12 +144,23 @@ public final class ConsistencyGuard: ObjectStore {
     }
 
     /// Lists objects, with what is known for sure in place of what the store says; see ``ObjectStore/list(prefix:after:limit:_:)``.
+    ///
+    /// - Throws: `.stale` when so much was forgotten while the list was under way that its answer says nothing.
     public func list(
         prefix: String, after: ObjectKey?, limit: Int, _ context: IOContext
     ) async throws(ObjectStoreError) -> ObjectListPage {
+        let began = timeline.now
+        let ticket = state.withLock { $0.machine.beginList(now: began) }
+        defer { state.withLock { $0.machine.endList(ticket) } }
         let page = try await next.list(prefix: prefix, after: after, limit: limit, context)
         let now = timeline.now
-        return state.withLock { $0.machine.overlay(page, prefix: prefix, after: after, limit: limit, now: now) }
+        let bounds = ConsistencyStateMachine.ListBounds(prefix: prefix, after: after, limit: limit)
+        guard let whole = state.withLock({ $0.machine.overlay(page, bounds, ticket, now: now) }) else {
+            throw ObjectStoreError(
+                .stale, "cannot list objects: more of them were changed meanwhile than can be remembered", outcomeIsUnknown: false
+            )
+        }
+        return whole
     }
 
     // MARK: Figures and errors

@@ -222,44 +222,4 @@ struct ConsistencyStateMachineTests {
         #expect(machine.begin(.absent, of: [ObjectKey("b")], ticket: 2, now: .zero) == .fullForEver)
         #expect(machine.firstWaiting == nil)
     }
-
-    @Test("a page of a list gets what is known to exist, loses what is known to be deleted, and keeps its order and its end")
-    func overlays() {
-        var machine = machine()
-        func know(_ name: String, _ version: ObjectVersion) {
-            let key = ObjectKey(name)
-            #expect(machine.begin(sent, of: [key], ticket: machine.newNumber(), now: .zero) == .begun)
-            machine.end([key], .succeeded(version, isSettled: true), now: .zero)
-        }
-        func entry(_ name: String, _ tag: String) -> ObjectListEntry {
-            ObjectListEntry(key: ObjectKey(name), size: 3, eTag: ETag(tag))
-        }
-        for name in ["p/1", "p/3", "p/5", "p/9", "q"] { know(name, new) }
-        know("p/2", .absent)
-        know("p/4", .absent)
-        let page = ObjectListPage(
-            entries: [entry("p/2", "x"), entry("p/3", "older"), entry("p/6", "x")], next: ObjectKey("p/6"))
-        let whole = machine.overlay(page, prefix: "p/", after: ObjectKey("p/1"), limit: 10, now: .zero)
-        #expect(whole.entries == [entry("p/3", "new"), entry("p/5", "new"), entry("p/6", "x")])
-        #expect(whole.next == ObjectKey("p/6"))
-        let cut = machine.overlay(page, prefix: "p/", after: nil, limit: 2, now: .zero)
-        #expect(cut.entries == [entry("p/1", "new"), entry("p/3", "new")])
-        #expect(cut.next == ObjectKey("p/3"))
-        let last = machine.overlay(
-            ObjectListPage(entries: [entry("p/4", "x")], next: nil), prefix: "p/", after: ObjectKey("p/6"), limit: 10, now: .zero)
-        #expect(last == ObjectListPage(entries: [entry("p/9", "new")], next: nil))
-    }
-
-    @Test("an object in doubt stays as it is listed, unless each version that it may have exists")
-    func overlaysDoubt() {
-        let empty = ObjectListPage(entries: [], next: nil)
-        for (before, isAdded) in [(old, true), (ObjectVersion.absent, false)] {
-            var machine = knowing(before)
-            begin(&machine, at: .seconds(1))
-            #expect(machine.overlay(empty, prefix: "", after: nil, limit: 10, now: .zero).entries.isEmpty != isAdded)
-            machine.end([key], .unanswered(new), now: .seconds(1))
-            let page = machine.overlay(empty, prefix: "", after: nil, limit: 10, now: .seconds(1))
-            #expect(page.entries == (isAdded ? [ObjectListEntry(key: key, size: 3, eTag: nil)] : []))
-        }
-    }
 }

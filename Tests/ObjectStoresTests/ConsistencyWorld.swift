@@ -53,7 +53,12 @@ final class ConsistencyWorld: Sendable {
         let faults = Self.faults(&generator)
         hasLateArrivals = faults.lateArrival > 0
         faulty = FaultyObjectStore(over: stale, plan: faults, seed: generator.next(), timeline: timeline)
-        let bottom: any ObjectStore = generator.chance(0.2) ? TaglessStore(over: faulty) : faulty
+        var bottom: any ObjectStore = generator.chance(0.2) ? TaglessStore(over: faulty) : faulty
+        // So that something is forgotten between the moment that a list shows and its arrival.
+        if generator.chance(0.3) {
+            bottom = SlowLists(
+                over: bottom, pauseMax: keptFor ?? .seconds(5), seed: generator.next(), timeline: timeline)
+        }
         let verifying = VerifyingObjectStore(over: bottom, logger: silent)
         let guarded: any ObjectStore =
             isGuarded
