@@ -23,7 +23,11 @@ extension ZeroMap {
     ///           the end of doubt is a later mutation that succeeds.
     /// ```
     ///
-    /// Memory: two bitmaps of which only what is used exists, and one entry for each request in flight.
+    /// A survey teaches many blocks at once, and the second rule holds for its whole time: from its beginning on, every block that is
+    /// being changed, or that a page names as present or unclear, is excluded, and what is covered and not excluded is learnt.
+    ///
+    /// Memory: two bitmaps of which only what is used exists, a third one during a survey, and one entry for each request in
+    /// flight.
     ///
     /// - Invariant: a block that is known zero has no mutation in flight.
     struct StateMachine: Sendable {
@@ -67,12 +71,17 @@ extension ZeroMap {
         private var cohorts: [BlockNumber: Cohort] = [:]
         private var writes: [BlockNumber: WriteInFlight] = [:]
         private var zerosInFlight: [ZeroInFlight] = []
+        /// What the survey under way must not teach: the blocks that were being changed at any moment since it began, those that have
+        /// objects, and those that are unclear. Nil without a survey.
+        private var excluded: BlockBitmap?
+        private let blockCount: Int
         private var nextNumber: UInt64 = 0
         private var readHits: UInt64 = 0
         private var writeHits: UInt64 = 0
 
         /// Knows nothing of `blockCount` blocks.
         init(blockCount: Int) {
+            self.blockCount = blockCount
             zeros = BlockBitmap(blockCount: blockCount)
             doubtful = BlockBitmap(blockCount: blockCount)
         }
@@ -88,8 +97,8 @@ extension ZeroMap {
             writeHits = 0
         }
 
-        /// Whether nothing is in flight, so that no memory but the bitmaps' is held.
-        var isIdle: Bool { cohorts.isEmpty && writes.isEmpty && zerosInFlight.isEmpty }
+        /// Whether nothing is in flight, so that no memory but the two bitmaps' is held.
+        var isIdle: Bool { cohorts.isEmpty && writes.isEmpty && zerosInFlight.isEmpty && excluded == nil }
 
         /// Whether `block` is known to be zero.
         func isZero(_ block: BlockNumber) -> Bool { zeros.contains(block) }
@@ -136,6 +145,7 @@ extension ZeroMap {
                 return false
             }
             zeros.remove(block)
+            excluded?.insert(block)
             cohorts[block] = nil
             var isDisturbed = writes[block] != nil
             for index in zerosInFlight.indices where zerosInFlight[index].blocks.contains(block) {
@@ -176,6 +186,7 @@ extension ZeroMap {
             }
             writeHits += UInt64(knownCount)
             guard !unknown.isEmpty else { return nil }
+            excluded?.insert(unknown)
             let number = makeNumber()
             let undisturbed = disturb(unknown)
             zerosInFlight.append(ZeroInFlight(number: number, blocks: unknown, undisturbed: undisturbed))
@@ -195,6 +206,38 @@ extension ZeroMap {
                 doubtful.insert(flight.blocks)
             }
         }
+
+        // MARK: The survey
+
+        /// A survey begins; its first request has not been sent.
+        mutating func beginSurvey() {
+            precondition(excluded == nil, "one survey at a time")
+            var excluded = BlockBitmap(blockCount: blockCount)
+            // A mutation that begins later is noted then; one that ends later has begun before.
+            for block in writes.keys { excluded.insert(block) }
+            for flight in zerosInFlight { excluded.insert(flight.blocks) }
+            self.excluded = excluded
+        }
+
+        /// A page of the survey came.
+        mutating func learn(_ page: SurveyPage) {
+            for block in page.present { excluded?.insert(block.number) }
+            for block in page.unclear { excluded?.insert(block) }
+            guard let excluded else { preconditionFailure("a page belongs to a survey") }
+            var learnt: [BlockRange] = []
+            excluded.forEachRun(in: page.covered) { run, isExcluded in
+                guard !isExcluded else { return }
+                doubtful.forEachRun(in: run) { run, isDoubtful in
+                    if !isDoubtful { learnt.append(run) }
+                }
+            }
+            for run in learnt { zeros.insert(BlockSet(run)) }
+        }
+
+        /// The survey is over.
+        mutating func endSurvey() { excluded = nil }
+
+        // MARK: Bookkeeping
 
         /// Forgets the reads of `blocks` in flight and spoils other mutations of them.
         ///

@@ -6,8 +6,9 @@ internal import Synchronization
 
 /// Remembers which blocks are zeros, so that reading or zeroing them again costs no request.
 ///
-/// One bit for each block, learnt from what passes by: from reads that found zeros and from mutations that made them. What is
-/// not known is asked below. The rules that keep the bits true are those of ``ZeroMap/StateMachine``.
+/// One bit for each block, learnt from what passes by: from reads that found zeros and from mutations that made them; and from a
+/// survey, which shows which blocks have no object. What is not known is asked below. The rules that keep the bits true are those of
+/// ``ZeroMap/StateMachine``.
 ///
 /// Bytes that happen to be all zeros, read or written, become ``BlockContents/zero`` here.
 ///
@@ -116,6 +117,17 @@ public final class ZeroMap: BlockStore {
         case .block(let contents, _): contents.isAllZeros
         }
     }
+}
+
+extension ZeroMap: SurveyListener {
+    /// Begins to note which blocks are changed beside the survey.
+    public func surveyBegan() { state.withLock { $0.beginSurvey() } }
+
+    /// Learns the zeros that a page shows; reads know them at once.
+    public func surveyAnswered(_ page: SurveyPage) { state.withLock { $0.learn(page) } }
+
+    /// Gives the memory of the survey back; what was learnt stays.
+    public func surveyEnded() { state.withLock { $0.endSurvey() } }
 }
 
 /// What a ``ZeroMap`` has done and knows.

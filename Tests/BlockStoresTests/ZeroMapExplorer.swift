@@ -3,7 +3,7 @@
 
 @testable import BlockStores
 
-/// One block in the store below, two reads, two mutations, and the map that watches them.
+/// One block in the store below, reads, perhaps a survey, two mutations, and the map that watches them.
 struct ZeroMapWorld {
     /// What becomes of a mutation.
     enum Fate: CaseIterable {
@@ -36,12 +36,22 @@ struct ZeroMapWorld {
     static let block = BlockNumber(0)
     var map = ZeroMap.StateMachine(blockCount: 1)
     var isZero: Bool
-    var reads = [Read(), Read()]
+    var reads: [Read]
     var changes = [Change(), Change()]
+    /// Begins, is answered with two pages of one block, and ends; each page is asked for, sees the block, and comes back.
+    var survey: Read?
+    static let surveyEnd = 8
 
-    init(startsAsZero: Bool) { isZero = startsAsZero }
+    init(startsAsZero: Bool, readCount: Int, hasSurvey: Bool) {
+        isZero = startsAsZero
+        reads = Array(repeating: Read(), count: readCount)
+        survey = hasSurvey ? Read() : nil
+    }
 
-    var isOver: Bool { reads.allSatisfy { $0.step == 3 } && changes.allSatisfy { $0.step == 3 } }
+    var isOver: Bool {
+        reads.allSatisfy { $0.step == 3 } && changes.allSatisfy { $0.step == 3 }
+            && survey?.step ?? Self.surveyEnd == Self.surveyEnd
+    }
 
     /// A read goes down, sees the block, comes back.
     mutating func stepRead(_ index: Int) {
@@ -61,12 +71,36 @@ struct ZeroMapWorld {
         reads[index].step += 1
     }
 
+    /// Whether the survey's next step is to see the block.
+    var isSurveyLooking: Bool { survey?.step == 2 || survey?.step == 5 }
+
+    /// The survey begins; a page is asked for, sees the block, comes back; so does the next; the survey ends.
+    mutating func stepSurvey() {
+        guard var survey else { return }
+        if !isSurveyLooking { closeEyes() }
+        switch survey.step {
+        case 0: map.beginSurvey()
+        case 1, 4: survey.maySee = true
+        case 2, 5: survey.sawZero = isZero
+        case 3, 6:
+            let present = survey.sawZero ? [] : [SurveyPage.Block(Self.block, .unknown)]
+            map.learn(SurveyPage(covered: Self.block..<Self.block.advanced(by: 1), present: present, unclear: []))
+        default: map.endSurvey()
+        }
+        survey.step += 1
+        self.survey = survey
+    }
+
     /// A mutation goes down, happens, comes back; a late one comes back first.
     mutating func stepChange(_ index: Int) {
         let fate = changes[index].fate
         let happens = changes[index].step == (fate.isLate ? 2 : 1)
         closeEyes()
-        if happens { for read in reads.indices { reads[read].maySee = reads[read].step == 1 } }
+        if happens {
+            for read in reads.indices { reads[read].maySee = reads[read].step == 1 }
+            let isLooking = isSurveyLooking
+            survey?.maySee = isLooking
+        }
         switch changes[index].step {
         case 0:
             if !map.beginWrite(to: Self.block, writesZeros: fate.writesZeros) {
@@ -83,6 +117,7 @@ struct ZeroMapWorld {
 
     private mutating func closeEyes() {
         for read in reads.indices { reads[read].maySee = false }
+        survey?.maySee = false
     }
 
     /// What is wrong, if the map calls the block zero and it is not, or may cease to be.
@@ -114,9 +149,14 @@ struct ZeroMapExplorer {
             return
         }
         // The reads are alike: the second begins after the first.
-        for index in 0..<2 where mayStepRead(world, index) {
+        for index in world.reads.indices where mayStepRead(world, index) {
             var after = world
             after.stepRead(index)
+            explore(after)
+        }
+        if let survey = world.survey, survey.step < ZeroMapWorld.surveyEnd, !world.isSurveyLooking || survey.maySee {
+            var after = world
+            after.stepSurvey()
             explore(after)
         }
         for index in 0..<2 where world.changes[index].step < 3 && mayStep(world, index) {

@@ -155,7 +155,17 @@ import Testing
         arguments: [true, false], [true, false])
     func everyOrder(startsAsZero: Bool, isSerial: Bool) {
         var explorer = ZeroMapExplorer(isSerial: isSerial)
-        explorer.explore(ZeroMapWorld(startsAsZero: startsAsZero))
+        explorer.explore(ZeroMapWorld(startsAsZero: startsAsZero, readCount: 2, hasSurvey: false))
+        #expect(explorer.violation == nil)
+        #expect(explorer.endCount > 10_000 && explorer.endsKnownZeroCount > 1000)
+    }
+
+    @Test(
+        "in every order of a survey of two pages and two mutations of one block, what is called zero is zero",
+        arguments: [true, false], [true, false])
+    func everyOrderWithSurvey(startsAsZero: Bool, isSerial: Bool) {
+        var explorer = ZeroMapExplorer(isSerial: isSerial)
+        explorer.explore(ZeroMapWorld(startsAsZero: startsAsZero, readCount: 0, hasSurvey: true))
         #expect(explorer.violation == nil)
         #expect(explorer.endCount > 10_000 && explorer.endsKnownZeroCount > 1000)
     }
