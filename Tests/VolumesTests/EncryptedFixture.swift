@@ -15,6 +15,9 @@ import Volumes
 /// The lines of a log, with their metadata, for the test to read.
 final class LogRecorder: LogHandler {
     private let records = Mutex<[String]>([])
+    private let level: Logger.Level
+
+    init(from level: Logger.Level = .notice) { self.level = level }
 
     /// The lines since the last call.
     func take() -> [String] {
@@ -30,8 +33,8 @@ final class LogRecorder: LogHandler {
         set(metadata) { precondition(metadata.isEmpty, "no test sets metadata") }
     }
     var logLevel: Logger.Level {
-        get { .notice }
-        set(logLevel) { precondition(logLevel == .notice, "no test sets the level") }
+        get { level }
+        set(logLevel) { precondition(logLevel == level, "no test sets the level") }
     }
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { nil }

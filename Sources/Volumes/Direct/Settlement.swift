@@ -30,6 +30,9 @@ final class Settlement: Sendable {
     /// See ``SettlementStateMachine/expected(of:)``.
     func expected(of block: BlockNumber) -> Expectation? { state.withLock { $0.machine.expected(of: block) } }
 
+    /// The blocks whose objects a late attempt may still change, or has changed and nobody has looked since.
+    var watchedBlocks: Set<BlockNumber> { state.withLock { Set($0.machine.entries.keys) } }
+
     /// How long after its end an unanswered attempt may still change an object.
     var window: Duration { state.withLock { $0.machine.limits.window } }
 
