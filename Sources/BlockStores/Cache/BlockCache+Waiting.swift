@@ -72,6 +72,8 @@ extension BlockCache {
     /// - Returns: The number to wait for with ``fetched(_:)``.
     func joinFetch(of block: BlockNumber, isForWrite: Bool, _ state: inout State) -> UInt64 {
         _ = state.machine.joinFetch(of: block, isForeground: true, isForWrite: isForWrite)
+        // Takes the lock of a layer below under ours; never the other way.
+        state.escalations.removeValue(forKey: block)?.raise()
         return expectFetch(of: block, &state)
     }
 

@@ -32,8 +32,8 @@ extension BlockCache {
 
     private func perform(_ job: CacheStateMachine.Job) async {
         switch job {
-        case .fetch(let block, let isForeground):
-            _ = await fetch(block, isForeground ? .foreground : .background)
+        case .fetch(let block):
+            _ = await fetch(block)
         case .upload(let block):
             await upload(block)
         case .zero(let number, let blocks):
@@ -45,8 +45,10 @@ extension BlockCache {
     // MARK: Fetching
 
     /// Asks the store for a block, keeps it if there is room, and answers all who wait for it. The fetch counts as running.
-    func fetch(_ block: BlockNumber, _ context: IOContext) async -> FetchAnswer {
-        let slot = state.withLock { $0.machine.slotToVerify(block) }
+    func fetch(_ block: BlockNumber) async -> FetchAnswer {
+        let (slot, context) = state.withLock { state in
+            (state.machine.slotToVerify(block), self.context(ofFetch: block, &state))
+        }
         let known = slot.map { storage.version(of: block, in: $0) }
         let read: BlockRead
         do throws(BlockStoreError) {
@@ -61,6 +63,14 @@ extension BlockCache {
         }
     }
 
+    /// The context of a fetch that is about to be sent: if nobody waits for it yet, somebody may come who does.
+    private func context(ofFetch block: BlockNumber, _ state: inout State) -> IOContext {
+        guard state.machine.fetches[block]?.isForeground == false else { return .foreground }
+        let escalation = IOEscalation()
+        state.escalations[block] = escalation
+        return IOContext(escalation: escalation)
+    }
+
     /// Ends a fetch.
     ///
     /// - Parameter answer: For those who wait, when the block is not kept.
@@ -71,6 +81,7 @@ extension BlockCache {
         var ticket: CacheStateMachine.CopyTicket?
         while true {
             let (step, runs, wakeups, reply) = state.withLock { state in
+                state.escalations[block] = nil
                 let (step, end) = state.machine.beginFill(of: block, outcome, ticket: ticket, now: timeline.now)
                 var wakeups = self.end(end, &state)
                 var reply = FetchAnswer.startOver
@@ -200,7 +211,7 @@ extension BlockCache {
             switch step {
             case .gone: return nil
             case .needsBytes:
-                let answer = isFetcher ? await fetch(block, .background) : await fetched(number)
+                let answer = isFetcher ? await fetch(block) : await fetched(number)
                 if case .failed(let error) = answer { throw error }
             case .copy(let ticket, let isGranted):
                 if !isGranted { guard await granted(ticket.number) else { continue } }

@@ -30,6 +30,8 @@ public final class BlockCache: PartialBlockStore {
         var fetchers = Parking<FetchAnswer>()
         /// Who waits for which block.
         var fetchersOf: [BlockNumber: [UInt64]] = [:]
+        /// What raises the fetches that were begun before anybody waited for them.
+        var escalations: [BlockNumber: IOEscalation] = [:]
         var writers = Parking<Bool>()
         /// The writers that wait for room, first come first.
         var writersInLine = FIFOQueue<UInt64>()

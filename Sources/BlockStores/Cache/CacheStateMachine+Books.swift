@@ -83,15 +83,6 @@ extension CacheStateMachine {
         becomeDirty(slot)
     }
 
-    /// The blocks among `blocks` that were restored and not compared with the store yet, with their slots.
-    func unverified(in blocks: BlockRange) -> [(block: BlockNumber, slot: CacheSlot)] {
-        entries.slots.compactMap { slot in
-            let entry = entries[slot]
-            guard entry.isUnverified, entry.state != .detached, blocks.contains(entry.block) else { return nil }
-            return (entry.block, slot)
-        }
-    }
-
     /// The store was found to have `block` in the version that was recorded for it.
     mutating func confirm(_ block: BlockNumber) {
         guard let slot = slot(of: block), entries[slot].isUnverified else { return }

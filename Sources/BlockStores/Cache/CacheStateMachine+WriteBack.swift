@@ -24,7 +24,7 @@ extension CacheStateMachine {
     /// Something to be done by a task of the cache.
     enum Job: Sendable {
         /// Ask the store for a block.
-        case fetch(BlockNumber, isForeground: Bool)
+        case fetch(BlockNumber)
         /// Bring a block to the store.
         case upload(BlockNumber)
         /// Zero blocks in the store.
@@ -53,11 +53,11 @@ extension CacheStateMachine {
 
     /// The next thing to do, if anything is due.
     mutating func takeJob(now: Duration) -> Job? {
-        if let block = takeFetch() { return .fetch(block, isForeground: true) }
+        if let block = takeFetch() { return .fetch(block) }
         if uploads.count + zeroFlights.count < sendersMax {
             if let job = takeZero(now: now) ?? takeUpload(now: now) { return job }
         }
-        if aheadInFlight < limits.aheadMax, hasRoom, let block = takeReadAhead() { return .fetch(block, isForeground: false) }
+        if aheadInFlight < limits.aheadMax, hasRoom, let block = takeReadAhead() { return .fetch(block) }
         return nil
     }
 
