@@ -18,6 +18,8 @@ public struct StackSettings: Sendable {
     public var verifiesBodies: Bool
     /// How many requests are in flight; nil leaves that layer out.
     public var limits: RequestLimits?
+    /// How many requests of a survey are in flight; nil is no survey.
+    public var surveyRequestsMax: Int?
     /// How many blocks of one request of the kernel are under way at once.
     public var fanOutMax: Int
     /// Whether the contract is checked between the layers (`--debug`).
@@ -25,13 +27,14 @@ public struct StackSettings: Sendable {
 
     /// Spells out every setting.
     public init(
-        retry: RetryPolicy?, consistency: ConsistencyLimits?, verifiesBodies: Bool, limits: RequestLimits?, fanOutMax: Int,
-        isChecked: Bool
+        retry: RetryPolicy?, consistency: ConsistencyLimits?, verifiesBodies: Bool, limits: RequestLimits?,
+        surveyRequestsMax: Int?, fanOutMax: Int, isChecked: Bool
     ) {
         self.retry = retry
         self.consistency = consistency
         self.verifiesBodies = verifiesBodies
         self.limits = limits
+        self.surveyRequestsMax = surveyRequestsMax
         self.fanOutMax = fanOutMax
         self.isChecked = isChecked
     }
@@ -58,6 +61,8 @@ public struct Stack: Sendable {
     public let volume: Volume
     /// The layer that knows zeros, for its figures.
     public let zeroMap: ZeroMap
+    /// Finds out which blocks exist; nil where nobody wants to know. Somebody has to run it.
+    public let survey: Survey?
     /// The layer that repeats requests, for its figures.
     public let retrying: RetryingObjectStore?
     /// The layer that remembers what was written, for its figures.
@@ -164,7 +169,11 @@ public struct Stack: Sendable {
         if options.isReadOnly { blocks = ReadOnlyStore(over: blocks) }
         let disk = BlockDisk(
             over: ReadModifyWrite(over: blocks, pool: pool), fanOutMax: settings.fanOutMax, isReadOnly: options.isReadOnly)
+        let survey = settings.surveyRequestsMax.map {
+            Survey(of: volume.blocks, spansMax: $0, listeners: [zeroMap], timeline: timeline, logger: logger)
+        }
         return Stack(
-            disk: disk, volume: volume, zeroMap: zeroMap, retrying: objects.retrying, consistency: objects.consistency)
+            disk: disk, volume: volume, zeroMap: zeroMap, survey: survey, retrying: objects.retrying,
+            consistency: objects.consistency)
     }
 }

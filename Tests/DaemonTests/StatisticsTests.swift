@@ -20,6 +20,16 @@ struct StatisticsTests {
         #expect(StackStatistics.stale(client, consistency) == 8)
     }
 
+    @Test("a surveyed volume has the two lines of the C program more")
+    func surveyed() {
+        var http = StatisticsReport.HTTP()
+        let plain = StatisticsReport(http: http).text
+        http.isSurveyed = true
+        let lines = "http_empty_blocks_read       0\nhttp_empty_blocks_written    0\n"
+        let place = "http_zero_blocks_written     0\n"
+        #expect(StatisticsReport(http: http).text == plain.replacing(place, with: place + lines))
+    }
+
     @Test("it has the names, the order and the form of the C program")
     func golden() {
         var http = StatisticsReport.HTTP()

@@ -29,6 +29,13 @@ struct Crew: Sendable {
                 await mount.stack.volume.run()
                 return .other
             }
+            if let survey = mount.stack.survey {
+                group.addTask {
+                    await survey.run()
+                    mount.world.count("surveys that ended, well or not")
+                    return .other
+                }
+            }
             group.addTask { await changeWeather() }
             for seed in seeds.dropLast() {
                 group.addTask {

@@ -55,7 +55,8 @@ struct Mount: Sendable {
         let scenario = world.scenario
         return StackSettings(
             retry: scenario.policy, consistency: scenario.consistency, verifiesBodies: !scenario.form.isEncrypted,
-            limits: scenario.limits, fanOutMax: scenario.fanOutMax, isChecked: true)
+            limits: scenario.limits, surveyRequestsMax: scenario.isSurveyed ? 2 : nil, fanOutMax: scenario.fanOutMax,
+            isChecked: true)
     }
 
     /// How the volume is opened. Sizes are left out.

@@ -52,6 +52,8 @@ struct Scenario: Sendable {
     /// How all mounts but the last end.
     let endings: [Ending]
 
+    /// Whether each mount surveys the volume.
+    let isSurveyed: Bool
     /// Whether no request may fail but those that are cancelled.
     let isFaultless: Bool
 
@@ -61,6 +63,7 @@ struct Scenario: Sendable {
     init(seed: UInt64, isFixed: Bool) {
         var forms = SeededGenerator(seed: seed ^ 0xf0f0)
         form = isFixed ? .plain : Form.draw(&forms)
+        isSurveyed = !isFixed && forms.chance(0.5)
         self.isFixed = isFixed
         var generator = SeededGenerator(seed: seed)
         self.seed = seed

@@ -128,11 +128,12 @@ struct Mount {
         }
     }
 
-    /// Starts what runs beside the service until its end: the volume's own watch, and the copy of the statistics.
+    /// Starts what runs beside the service until its end: the volume's own watch, the survey, and the copy of the statistics.
     private func startCompanions(
         of stack: Stack, _ statistics: StackStatistics, _ process: ServingProcess
     ) -> [BlockingTask<Void>] {
         var tasks = [BlockingTask(on: process.ioPool) { await stack.volume.run() }]
+        if let survey = stack.survey { tasks.append(BlockingTask(on: process.ioPool) { await survey.run() }) }
         if let copy = settings.fileSystem.statisticsMirror {
             let mirror = StatisticsMirror(at: copy.path, text: statistics.text, reset: statistics.reset)
             tasks.append(

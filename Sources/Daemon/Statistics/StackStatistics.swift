@@ -57,6 +57,7 @@ struct StackStatistics: StatisticsText {
         http.blocksWritten = blocks.normalBlocksWritten
         http.zeroBlocksRead = blocks.zeroBlocksRead
         http.zeroBlocksWritten = blocks.zeroBlocksWritten
+        http.isSurveyed = stack.survey != nil
         http.verified = blocks.verified
         http.mismatch = blocks.mismatch
         http.gets = .init(count: client.gets.count, time: client.gets.time)

@@ -16,6 +16,8 @@ struct StatisticsReport: Equatable {
         var zeroBlocksRead: UInt64 = 0
         /// Blocks that were deleted.
         var zeroBlocksWritten: UInt64 = 0
+        /// Whether the volume is surveyed. Then the C program has two lines more; like its version 2.1.6, this program writes 0.
+        var isSurveyed = false
         /// GETs, PUTs and DELETEs of any kind that succeeded, and the time they took together.
         var gets = Requests()
         /// See ``gets``.
@@ -120,6 +122,7 @@ struct StatisticsReport: Equatable {
             line("http_normal_blocks_written", "\(http.blocksWritten)"),
             line("http_zero_blocks_read", "\(http.zeroBlocksRead)"),
             line("http_zero_blocks_written", "\(http.zeroBlocksWritten)"),
+        ] + (http.isSurveyed ? [line("http_empty_blocks_read", "0"), line("http_empty_blocks_written", "0")] : []) + [
             line("http_gets", "\(http.gets.count)"),
             line("http_puts", "\(http.puts.count)"),
             line("http_deletes", "\(http.deletes.count)"),
