@@ -20,8 +20,6 @@ extension OptionDescription {
         OptionDescription(name: "blockCacheRecoverDirtyBlocks", .flag, .later, "the block cache"),
         OptionDescription(name: "readAhead", .number("BLOCKS"), .later, "the block cache"),
         OptionDescription(name: "readAheadTrigger", .number("BLOCKS"), .later, "the block cache"),
-        OptionDescription(name: "listBlocks", .flag, .later, "the survey of blocks"),
-        OptionDescription(name: "listBlocksThreads", .number("NUM"), .later, "the survey of blocks"),
         OptionDescription(name: "erase", .flag, .later, "erasing a volume"),
         OptionDescription(name: "sharedDiskMode", .flag, .later, "sharing a volume"),
         OptionDescription(name: "test-errors", .flag, .later, "fault injection"),

@@ -9,7 +9,8 @@ enum OptionTable {
     /// Every option in force, section by section.
     static let supported: [OptionDescription] =
         OptionDescription.credentialsOptions + OptionDescription.endpointOptions + OptionDescription.objectsOptions
-        + OptionDescription.codecOptions + OptionDescription.consistencyOptions + OptionDescription.geometryOptions
+        + OptionDescription.codecOptions + OptionDescription.consistencyOptions + OptionDescription.surveyOptions
+        + OptionDescription.geometryOptions
         + OptionDescription.fileSystemOptions + OptionDescription.modesOptions
 
     private static let byName: [String: OptionDescription] = Dictionary(

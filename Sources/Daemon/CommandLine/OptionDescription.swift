@@ -65,6 +65,7 @@ enum OptionSection: String, CaseIterable, Sendable {
     case objects = "Objects"
     case codec = "Compression and encryption"
     case consistency = "Eventually consistent stores"
+    case survey = "Survey of blocks"
     case geometry = "Geometry"
     case fileSystem = "File system"
     case modes = "Modes"

@@ -51,6 +51,9 @@ struct ParsedOptions: ParsableArguments {
     @Option(.md5CacheTime) var md5CacheTime: WholeNumber?
     @Option(.minWriteDelay) var minWriteDelay: WholeNumber?
 
+    @Flag(.listBlocks) var listBlocks: Bool
+    @Option(.listBlocksThreads) var listBlocksThreads: WholeNumber?
+
     @Option(.size) var size: ByteSize?
     @Option(.blockSize) var blockSize: ByteSize?
     @Flag(.noAutoDetect) var noAutoDetect: Bool

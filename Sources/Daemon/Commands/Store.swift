@@ -50,7 +50,7 @@ struct Store {
                 objects: objects, client: nil,
                 stackSettings: StackSettings(
                     retry: nil, consistency: settings.consistency?.limits, verifiesBodies: false, limits: nil,
-                    surveyRequestsMax: nil, fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
+                    surveyRequestsMax: settings.survey?.requestsMax, fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
                 volumeOptions: options(
                     settings, codec: settings.codec.options(password, salt: "/" + settings.layout.prefix),
                     isReadOnly: isReadOnly, isAnonymous: false, attemptTimeout: .seconds(1)))
@@ -66,7 +66,7 @@ struct Store {
                     // An encrypted block proves by itself that it is whole.
                     verifiesBodies: settings.codec.encryption == nil,
                     limits: RequestLimits(requestsMax: requestsMax, foregroundReserve: foregroundReserve),
-                    surveyRequestsMax: nil, fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
+                    surveyRequestsMax: settings.survey?.requestsMax, fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
                 volumeOptions: options(
                     settings, codec: settings.codec.options(password, salt: bucket.bucket + "/" + settings.layout.prefix),
                     isReadOnly: isReadOnly, isAnonymous: bucket.credentials == nil,

@@ -39,6 +39,7 @@ extension Settings {
         }
         codec = try CodecSettings(options, warnings: &warnings)
         consistency = try ConsistencySettings(options, isReadOnly: isReadOnly)
+        survey = try SurveySettings(options, warnings: &warnings)
         geometry = try GeometrySettings(options)
         try Self.check(blockSize: geometry.blockSize, codec.encryption)
         if case .s3(let bucket) = store { try bucket.connection.check(blockSize: geometry.blockSize ?? 0) }

@@ -28,6 +28,8 @@ struct Settings: Sendable {
     let codec: CodecSettings
     /// What is remembered of written blocks; nil is nothing.
     let consistency: ConsistencySettings?
+    /// How the blocks that exist are found out; nil is not at all.
+    let survey: SurveySettings?
     /// How large the disk is.
     let geometry: GeometrySettings
     /// What the mounted directory looks like.
