@@ -159,6 +159,7 @@ public struct Stack: Sendable {
         ) { decision throws(VolumeError) in
             try settings.consistency?.check(decision.geometry)
             onDetected(decision)
+            return nil
         }
         objects.retrying?.askBeforeRepeats(volume.repeatPermit)
         let checked = { (next: any BlockStore, name: String) -> any BlockStore in

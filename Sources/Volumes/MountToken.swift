@@ -16,6 +16,12 @@ public struct MountToken: Hashable, Sendable, CustomStringConvertible {
         rawValue = UInt32.random(in: 1..<Self.sharedDisk.rawValue, using: &generator)
     }
 
+    /// Names a token that was recorded; nil for 0, which is none.
+    public init?(recorded rawValue: UInt32) {
+        guard rawValue != 0 else { return nil }
+        self.rawValue = rawValue
+    }
+
     /// How much longer than others its mount waits where only waiting tells two mounts apart; below a second.
     var spread: Duration { .milliseconds(Int(rawValue % 1000)) }
 

@@ -34,7 +34,8 @@ public final class MountTokenHold: Sendable {
     let logger: Logger
     /// How long after its end an unanswered attempt may still be carried out; see ``SettlementLimits/window``.
     let window: Duration
-    private let volume: String
+    /// What messages call the volume: `bucket "b/vm1"`.
+    let volume: String
 
     /// - Parameters:
     ///   - volume: What messages call the volume: `bucket "b/vm1"`.
@@ -58,27 +59,41 @@ public final class MountTokenHold: Sendable {
 
     /// Looks whether somebody has mounted the volume, and changes nothing; what a read-only mount does.
     ///
-    /// - Throws: `.alreadyMounted` unless `isForced`; `.store`.
-    public func look(isForced: Bool) async throws(VolumeError) {
-        guard let record = try await read() else { return }
+    /// - Parameter claim: What an earlier run left on this machine; its own token is nobody else's mount.
+    /// - Throws: `.alreadyMounted` unless `isForced`; `.unsavedData` when the claim has data that must be written first; `.store`.
+    public func look(isForced: Bool, _ claim: MountClaim?) async throws(VolumeError) {
+        let found = try await read()
+        if let claim, try passBy(found, by: claim) { return }
+        guard let record = found else { return }
         guard isForced else { throw conflict(record) }
         warn(record)
     }
 
-    /// Writes `token`, if nobody has mounted the volume.
+    /// Writes `token`, if nobody has mounted the volume; keeps the token of an earlier run on this machine.
     ///
-    /// - Parameter isForced: Whether a foreign token is overwritten.
-    /// - Throws: `.alreadyMounted`, and the store is as it was; `.store`.
-    public func acquire(_ token: MountToken, isForced: Bool) async throws(VolumeError) {
-        if let record = try await read() {
+    /// - Parameters:
+    ///   - isForced: Whether a foreign token is overwritten. It says nothing about unsaved data.
+    ///   - claim: What an earlier run left on this machine; nil when there is nothing that could outlive one.
+    /// - Returns: The token that is held now: `token`, or that of the claim.
+    /// - Throws: `.alreadyMounted` and `.unsavedData`, and the store is as it was; `.store`; what recording the token failed with.
+    @discardableResult
+    public func acquire(
+        _ token: MountToken, isForced: Bool, _ claim: MountClaim?
+    ) async throws(VolumeError) -> MountToken {
+        let found = try await read()
+        if let claim, let own = try takeOver(found, by: claim) { return own }
+        if let record = found {
             guard isForced else { throw conflict(record) }
             warn(record)
+            try claim?.record(token)
             _ = try await put(token, .none)
             try await requireOurs(token)
-        } else if try await !acquireAtomically(token) {
-            try await acquirePlainly(token)
+        } else {
+            try claim?.record(token)
+            if try await !acquireAtomically(token) { try await acquirePlainly(token) }
         }
         logger.info("established new mount token \(token)")
+        return token
     }
 
     // MARK: Steps

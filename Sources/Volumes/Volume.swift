@@ -9,7 +9,7 @@ public import ObjectStores
 
 /// A volume of the direct layout, open: its sizes, its blocks, and its mount token.
 ///
-///     open:      sizes (block 0)  ->  password tried  ->  mount token taken  ->  key of a new volume made  ->  blocks
+///     open:      sizes (block 0)  ->  password tried  ->  mount token taken, or taken over  ->  key of a new volume made  ->  blocks
 ///     shutDown:  flush from the top  ->  late attempts over and confirmed  ->  mount token given back
 ///
 /// The layers above ``blocks`` are the Daemon's to compose. The mount token goes last: while it stands, nobody else mounts, so
@@ -40,14 +40,26 @@ public final class Volume: Sendable {
         }
     }
 
+    /// 32 bytes under which data of this volume is kept on a local disk; nil when the volume is not encrypted.
+    ///
+    /// Made from the key of the volume's blocks, and of no use to find that out: whoever has the cache and this key cannot read the
+    /// bucket.
+    ///
+    /// - Source: Docs/Formats/Encryption.md "The key of the cache file".
+    package let cacheKey: SecretBytes?
+    /// What the key of the cache is for, as its derivation says it.
+    static let cacheKeyLabel = "s3backer cache file 1"
+
     private let hold: MountTokenHold?
     private let timeline: any Timeline
     private let logger: Logger
 
     private init(
-        blocks: DirectVolume, decision: GeometryDecision, hold: MountTokenHold?, timeline: any Timeline, logger: Logger
+        blocks: DirectVolume, decision: GeometryDecision, cacheKey: SecretBytes?, hold: MountTokenHold?,
+        timeline: any Timeline, logger: Logger
     ) {
         self.blocks = blocks
+        self.cacheKey = cacheKey
         self.decision = decision
         self.hold = hold
         self.timeline = timeline
@@ -89,18 +101,25 @@ public final class Volume: Sendable {
         onDetected: @Sendable (GeometryDecision) throws(VolumeError) -> Void = { _ in }
     ) async throws(VolumeError) -> Volume {
         try await open(
-            over: objects, options, token: token, keyParameters: .forVolumes, pool: pool, timeline: timeline, logger: logger,
-            onDetected: onDetected)
+            over: objects, options, token: token, keyParameters: .forVolumes, pool: pool, timeline: timeline, logger: logger
+        ) { decision throws(VolumeError) in
+            try onDetected(decision)
+            return nil
+        }
     }
 
-    /// As the public one; `keyParameters` say how hard the password of a new key object is to try.
+    /// As the public one.
+    ///
+    /// - Parameters:
+    ///   - keyParameters: How hard the password of a new key object is to try.
+    ///   - onDetected: Also finds what an earlier run left on this machine, which it can only do when the size of a block is known.
     package static func open(
         over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, keyParameters: ScryptParameters,
         pool: BufferPool, timeline: any Timeline, logger: Logger,
-        onDetected: @Sendable (GeometryDecision) throws(VolumeError) -> Void
+        onDetected: @Sendable (GeometryDecision) throws(VolumeError) -> MountClaim?
     ) async throws(VolumeError) -> Volume {
         let (answer, decision) = try await detect(over: objects, options)
-        try onDetected(decision)
+        let claim = try onDetected(decision)
         let opening = CodecOpening(
             options: options, geometry: decision.geometry, probe: probe(objects, options), pool: pool, timeline: timeline,
             logger: logger, keyParameters: keyParameters)
@@ -109,10 +128,10 @@ public final class Volume: Sendable {
         var fence: MountTokenGuard?
         if options.usesMountToken {
             if options.isReadOnly {
-                try await hold.look(isForced: options.isForced)
+                try await hold.look(isForced: options.isForced, claim)
             } else {
-                try await hold.acquire(token, isForced: options.isForced)
-                fence = MountTokenGuard(token: token, in: hold.object, timeline: timeline, logger: logger)
+                let held = try await hold.acquire(token, isForced: options.isForced, claim)
+                fence = MountTokenGuard(token: held, in: hold.object, timeline: timeline, logger: logger)
             }
         }
         let codec: CodecStack
@@ -122,7 +141,7 @@ public final class Volume: Sendable {
             case .needsKey: codec = try await opening.makeKey(token)
             }
         } catch {
-            if fence != nil { await giveUp(token, hold, logger) }
+            if let fence, claim?.unsavedBlockCount ?? 0 == 0 { await giveUp(fence.token, hold, logger) }
             throw error
         }
         let blocks = DirectVolume(
@@ -131,7 +150,16 @@ public final class Volume: Sendable {
             checksSizes: answer == nil && !options.isForced, fence: fence, limits: options.limits, timeline: timeline,
             logger: logger)
         return Volume(
-            blocks: blocks, decision: decision, hold: fence == nil ? nil : hold, timeline: timeline, logger: logger)
+            blocks: blocks, decision: decision, cacheKey: codec.derivedKey(for: Self.cacheKeyLabel),
+            hold: fence == nil ? nil : hold,
+            timeline: timeline, logger: logger)
+    }
+
+    /// Gives the mount token back when the layers above could not be made: nothing was written. Not where data of an earlier run
+    /// waits to be written under it.
+    package func giveUp() async {
+        guard let hold, let mountToken else { return }
+        await Self.giveUp(mountToken, hold, logger)
     }
 
     /// Gives the mount token of an opening back that failed after it was taken.

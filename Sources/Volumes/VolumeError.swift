@@ -13,6 +13,10 @@ public struct VolumeError: Error, CustomStringConvertible {
         case password
         /// The volume is stored in another way than the options say, or its key object is missing or cannot be read.
         case encryption
+        /// The cache of an earlier run holds data that the store does not have, and which may not belong there any more.
+        case unsavedData
+        /// The cache file cannot be used.
+        case cacheFile
         /// The object store failed.
         case store
     }

@@ -127,7 +127,7 @@ struct MountTokenRemovalTests {
         }
         let (hold, ours) = (hold, ours)
         try SimulationExecutor(seed: 1).run(on: timeline, stepsMax: 10_000) {
-            try await hold.acquire(ours, isForced: isForced)
+            _ = try await hold.acquire(ours, isForced: isForced, nil)
         }
         let acquiredAt = timeline.now
         #expect(acquiredAt == .milliseconds(200))

@@ -27,7 +27,7 @@ struct MountTokenTests {
 
     @Test("the object is the one of the C program: name, type, header, body")
     func format() async throws {
-        try await hold.acquire(ours, isForced: false)
+        try await hold.acquire(ours, isForced: false, nil)
         guard
             case .object(let object) = try await store.objects.get(
                 key, range: nil, ifMatch: nil, ifNoneMatch: nil, .foreground)
@@ -75,36 +75,36 @@ struct MountTokenTests {
     @Test("a mounted volume is refused, the store left as it was, and the message names token, host and time")
     func conflict() async throws {
         try await object.put(theirs, .none)
-        let error = await #expect(throws: VolumeError.self) { try await hold.acquire(ours, isForced: false) }
+        let error = await #expect(throws: VolumeError.self) { try await hold.acquire(ours, isForced: false, nil) }
         #expect(error?.code == .alreadyMounted)
         #expect(
             error?.message
                 == "cannot mount bucket \"b/vm\": it appears to be already mounted (token 0x000000ab, host \"vm\", "
                 + "since 20261121T072359Z); if that process is gone, use --reset-mounted-flag, or --force to override")
         #expect(try await object.read(.foreground)?.token == theirs)
-        let onLook = await #expect(throws: VolumeError.self) { try await hold.look(isForced: false) }
+        let onLook = await #expect(throws: VolumeError.self) { try await hold.look(isForced: false, nil) }
         #expect(onLook?.code == .alreadyMounted)
     }
 
     @Test("a volume in shared disk mode is refused, and the message says so")
     func shared() async throws {
         try await object.put(.sharedDisk, .none)
-        let error = await #expect(throws: VolumeError.self) { try await hold.acquire(ours, isForced: false) }
+        let error = await #expect(throws: VolumeError.self) { try await hold.acquire(ours, isForced: false, nil) }
         #expect(error?.message.contains("shared disk mode") == true)
     }
 
     @Test("--force takes a token over; a read-only mount passes it by")
     func forced() async throws {
         try await object.put(theirs, .none)
-        try await hold.look(isForced: true)
+        try await hold.look(isForced: true, nil)
         #expect(try await object.read(.foreground)?.token == theirs)
-        try await hold.acquire(ours, isForced: true)
+        try await hold.acquire(ours, isForced: true, nil)
         #expect(try await object.read(.foreground)?.token == ours)
     }
 
     @Test("a token is given back if it is still ours, and else left alone")
     func release() async throws {
-        try await hold.acquire(ours, isForced: false)
+        try await hold.acquire(ours, isForced: false, nil)
         try await hold.release(ours)
         #expect(store.objects.keys == [])
         try await hold.release(ours)
@@ -117,7 +117,7 @@ struct MountTokenTests {
 
     @Test("a store that keeps conditions is asked twice and waited for never")
     func atomic() async throws {
-        try await hold.acquire(ours, isForced: false)
+        try await hold.acquire(ours, isForced: false, nil)
         #expect(store.takeLog() == ["GET \(key)", "PUT \(key)", "PUT \(key)", "GET \(key)"])
         #expect(timeline.now == .zero)
     }
@@ -135,7 +135,7 @@ struct MountTokenTests {
             }
             return .done
         }
-        try await hold.acquire(ours, isForced: false)
+        try await hold.acquire(ours, isForced: false, nil)
         #expect(try await object.read(.foreground)?.token == ours)
         #expect(timeline.now == .zero)
     }
@@ -173,7 +173,9 @@ struct MountTokenTests {
         }
         let hold = self.hold
         let ours = self.ours
-        try SimulationExecutor(seed: 1).run(on: timeline, stepsMax: 1000) { try await hold.acquire(ours, isForced: false) }
+        try SimulationExecutor(seed: 1).run(on: timeline, stepsMax: 1000) {
+            _ = try await hold.acquire(ours, isForced: false, nil)
+        }
         #expect(timeline.now >= MountTokenHold.plainWait)
         #expect(try await object.read(.foreground)?.token == ours)
     }
@@ -181,7 +183,7 @@ struct MountTokenTests {
     @Test("a failing store is named in the error")
     func storeFails() async throws {
         store.on { _ in .fails(failure(.noSuchBucket)) }
-        let error = await #expect(throws: VolumeError.self) { try await hold.acquire(ours, isForced: false) }
+        let error = await #expect(throws: VolumeError.self) { try await hold.acquire(ours, isForced: false, nil) }
         #expect(error?.code == .store)
         #expect(error?.message == "cannot read the mount token of bucket \"b/vm\": the store says noSuchBucket")
     }
@@ -197,7 +199,7 @@ struct MountTokenTests {
                 for token in tokens {
                     group.addTask {
                         do {
-                            try await hold.acquire(token, isForced: false)
+                            try await hold.acquire(token, isForced: false, nil)
                             return true
                         } catch {
                             return false

@@ -2,6 +2,7 @@
 // Copyright (c) the s3backer authors
 
 internal import BlockStores
+internal import Cryptography
 internal import DataPath
 internal import ObjectStores
 
@@ -22,6 +23,11 @@ protocol BlockEncryption: Sendable {
     /// Whether an element of Content-Encoding is this encryption, spelt as a writer spells it: any other spelling means that
     /// somebody has changed the header.
     func isNamed(_ element: String) -> Bool
+
+    /// Derives a key for another use from the one of the blocks, with HKDF and SHA-256: 32 bytes.
+    ///
+    /// - Parameter label: What it is for; another label gives another key, and none tells anything about the key of the blocks.
+    func derivedKey(for label: String) -> SecretBytes
 
     /// Encrypts and authenticates.
     ///

@@ -2,6 +2,7 @@
 // Copyright (c) the s3backer authors
 
 internal import BlockStores
+internal import Cryptography
 internal import DataPath
 internal import ObjectStores
 
@@ -57,6 +58,9 @@ final class CodecStack: Sendable {
     var isIdentity: Bool { compression == nil && encryption == nil }
     /// Whether `decode` notices every change of the bytes.
     var isAuthenticating: Bool { encryption != nil }
+
+    /// A key for another use than blocks, 32 bytes; nil without encryption. See ``BlockEncryption/derivedKey(for:)``.
+    func derivedKey(for label: String) -> SecretBytes? { encryption?.derivedKey(for: label) }
 
     /// Whether `decode` has nothing to do for an object of these attributes but look at its length.
     func isPlain(_ metadata: ObjectMetadata) -> Bool {

@@ -82,6 +82,11 @@ final class CompatibleEncryption: BlockEncryption {
         return isUpperCase && BlockCipher(named: String(decoding: name, as: UTF8.self)) == cipher
     }
 
+    /// The key material is what PBKDF2 made of the password; there is no salt beside the one in there.
+    func derivedKey(for label: String) -> SecretBytes {
+        KeyDerivation.hkdfSHA256(key: key, salt: [], label: Array(label.utf8), count: VolumeKey.keyCount)
+    }
+
     /// See ``BlockEncryption/encrypt(_:into:of:_:)``.
     func encrypt(
         _ plain: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer, of block: BlockNumber,

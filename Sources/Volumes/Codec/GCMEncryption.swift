@@ -41,13 +41,19 @@ final class GCMEncryption: BlockEncryption {
     var tailCountMax: Int { XAES256GCM.tagCount }
 
     private let cipher: XAES256GCM
-    private let volumeID: [UInt8]
+    private let volumeKey: VolumeKey
+    private var volumeID: [UInt8] { volumeKey.id }
 
     /// Works the key in.
     init(volumeKey: VolumeKey) {
         precondition(volumeKey.id.count == VolumeKey.idCount, "a volume's id has 16 bytes")
         cipher = XAES256GCM(key: volumeKey.key)
-        volumeID = volumeKey.id
+        self.volumeKey = volumeKey
+    }
+
+    /// The key material is the volume's key, and the salt its id.
+    func derivedKey(for label: String) -> SecretBytes {
+        KeyDerivation.hkdfSHA256(key: volumeKey.key, salt: volumeKey.id, label: Array(label.utf8), count: VolumeKey.keyCount)
     }
 
     /// Whether the element is exactly `encrypt-AES-256-GCM`.
