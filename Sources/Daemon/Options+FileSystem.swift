@@ -18,11 +18,9 @@ extension OptionDescription {
         name: "directIO", .flag, .fileSystem, "Keep the disk file out of the kernel's page cache")
     static let readOnly = OptionDescription(
         name: "readOnly", .flag, .fileSystem, "Refuse every change")
-    static let blockCacheSize = OptionDescription(
-        name: "blockCacheSize", .number("BLOCKS"), .fileSystem, "Only 0: this version has no block cache", default: "0")
 
     /// What the mounted directory looks like.
     static let fileSystemOptions: [OptionDescription] = [
-        .filename, .fileMode, .statsFilename, .statsFileMirror, .statsFileMirrorInterval, .directIO, .readOnly, .blockCacheSize,
+        .filename, .fileMode, .statsFilename, .statsFileMirror, .statsFileMirrorInterval, .directIO, .readOnly,
     ]
 }

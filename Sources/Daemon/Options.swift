@@ -10,8 +10,8 @@ enum OptionTable {
     static let supported: [OptionDescription] =
         OptionDescription.credentialsOptions + OptionDescription.endpointOptions + OptionDescription.objectsOptions
         + OptionDescription.codecOptions + OptionDescription.consistencyOptions + OptionDescription.surveyOptions
-        + OptionDescription.geometryOptions
-        + OptionDescription.fileSystemOptions + OptionDescription.modesOptions
+        + OptionDescription.geometryOptions + OptionDescription.cacheOptions + OptionDescription.fileSystemOptions
+        + OptionDescription.modesOptions
 
     private static let byName: [String: OptionDescription] = Dictionary(
         uniqueKeysWithValues: (supported + OptionDescription.laterOptions).map { ($0.name, $0) })

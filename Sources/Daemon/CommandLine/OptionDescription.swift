@@ -67,6 +67,7 @@ enum OptionSection: String, CaseIterable, Sendable {
     case consistency = "Eventually consistent stores"
     case survey = "Survey of blocks"
     case geometry = "Geometry"
+    case cache = "Block cache"
     case fileSystem = "File system"
     case modes = "Modes"
     /// Options of the C program that this version refuses.

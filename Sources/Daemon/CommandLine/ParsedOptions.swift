@@ -65,7 +65,24 @@ struct ParsedOptions: ParsableArguments {
     @Option(.statsFileMirrorInterval) var statsFileMirrorInterval: WholeNumber?
     @Flag(.directIO) var directIO: Bool
     @Flag(.readOnly) var readOnly: Bool
+
     @Option(.blockCacheSize) var blockCacheSize: WholeNumber?
+    @Option(.blockCacheThreads) var blockCacheThreads: WholeNumber?
+    @Option(.blockCacheWriteDelay) var blockCacheWriteDelay: WholeNumber?
+    @Option(.blockCacheTimeout) var blockCacheTimeout: WholeNumber?
+    @Option(.blockCacheMaxDirty) var blockCacheMaxDirty: WholeNumber?
+    @Flag(.blockCacheSync) var blockCacheSync: Bool
+    @Option(.blockCacheNumProtected) var blockCacheNumProtected: WholeNumber?
+    @Option(.blockCacheFile) var blockCacheFile: String?
+    @Flag(.blockCacheNoVerify) var blockCacheNoVerify: Bool
+    @Flag(.blockCacheFileAdvise) var blockCacheFileAdvise: Bool
+    @Flag(.blockCachePlain) var blockCachePlain: Bool
+    @Flag(.blockCacheRecoverDirtyBlocks) var blockCacheRecoverDirtyBlocks: Bool
+    @Option(.recoverDirty) var recoverDirty: String?
+    @Option(.flush) var flush: String?
+    @Option(.flushTimeout) var flushTimeout: WholeNumber?
+    @Option(.readAhead) var readAhead: WholeNumber?
+    @Option(.readAheadTrigger) var readAheadTrigger: WholeNumber?
 
     @Flag(.test) var test: Bool
     @Flag(.force) var force: Bool

@@ -12,10 +12,12 @@ internal import Volumes
 
 /// The object store that the settings name, open, and how the layers over it are set.
 struct Store {
-    /// Requests in flight at most. At 30 ms an answer this is 2,000 requests a second; on a slow line the limit adapts.
-    static let requestsMax = 64
+    /// Requests in flight at most. At 30 ms an answer this is 4,000 requests a second; on a slow line the limit adapts.
+    static let requestsMax = 128
     /// How many of these are kept for system calls that wait.
-    static let foregroundReserve = 16
+    static let foregroundReserve = 32
+    /// How many more requests than uploads there must be room for: those that are kept for system calls, and some to read ahead.
+    static let requestsBesideUploads = 48
     /// Blocks of one request of the kernel under way at once: a read of 1 MiB of 64 KiB blocks is one round trip.
     static let fanOutMax = 64
 
@@ -65,13 +67,19 @@ struct Store {
                     retry: policy, consistency: settings.consistency?.limits,
                     // An encrypted block proves by itself that it is whole.
                     verifiesBodies: settings.codec.encryption == nil,
-                    limits: RequestLimits(requestsMax: requestsMax, foregroundReserve: foregroundReserve),
-                    surveyRequestsMax: settings.survey?.requestsMax, fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
+                    limits: limits(settings.cache), surveyRequestsMax: settings.survey?.requestsMax, fanOutMax: fanOutMax,
+                    isChecked: settings.process.isDebug),
                 volumeOptions: options(
                     settings, codec: settings.codec.options(password, salt: bucket.bucket + "/" + settings.layout.prefix),
                     isReadOnly: isReadOnly, isAnonymous: bucket.credentials == nil,
                     attemptTimeout: bucket.connection.timeout))
         }
+    }
+
+    /// As many requests as uploads are wanted at once, and others beside them.
+    static func limits(_ cache: BlockCacheSettings?) -> RequestLimits {
+        let uploads = cache?.behaviour.uploadsMax ?? 0
+        return RequestLimits(requestsMax: max(requestsMax, uploads + requestsBesideUploads), foregroundReserve: foregroundReserve)
     }
 
     /// Lets no answer of the store take more memory than the object of a block may: no encoding makes a block much larger, and

@@ -34,6 +34,13 @@ struct BucketSettings: Sendable {
         return baseURL[..<host] + bucket + "." + baseURL[host...]
     }
 
+    /// What stands behind the scheme of the base URL, without the slash at its end: a host, perhaps with port and path.
+    var host: Substring {
+        let end = baseURL.hasSuffix("/") ? baseURL.dropLast() : baseURL[...]
+        guard let start = end.firstRange(of: "://")?.upperBound else { return end }
+        return end[start...]
+    }
+
     /// The same bucket with the certificate authorities at another path.
     func replacing(authorityFile: String) -> BucketSettings {
         var copy = self

@@ -6,8 +6,8 @@ internal import Glibc
 extension Settings {
     /// The same settings with paths that stay right when the process leaves its working directory.
     ///
-    /// - Throws: When the local store's directory or that of the statistics' copy is not there, or is none; when the file of
-    ///   certificates cannot be read.
+    /// - Throws: When the local store's directory, or that of the statistics' copy or of the cache file, is not there, or is none;
+    ///   when the file of certificates cannot be read.
     func withAbsolutePaths() throws(UserError) -> Settings {
         var settings = self
         switch store {
@@ -21,19 +21,20 @@ extension Settings {
             settings.store = .s3(bucket.replacing(authorityFile: absolute))
         }
         if let mirror = fileSystem.statisticsMirror {
-            settings.fileSystem.statisticsMirror?.path = try Self.absoluteFile(mirror.path)
+            settings.fileSystem.statisticsMirror?.path = try Self.absoluteFile(mirror.path, to: "copy the statistics to")
         }
+        if let file = cache?.file { settings.cache?.file?.path = try Self.absoluteFile(file.path, to: "keep the cache in") }
         return settings
     }
 
     /// The file need not exist, but the directory it shall stand in must.
-    private static func absoluteFile(_ path: String) throws(UserError) -> String {
+    private static func absoluteFile(_ path: String, to deed: String) throws(UserError) -> String {
         let slash = path.lastIndex(of: "/")
         let name = slash.map { path[path.index(after: $0)...] } ?? path[...]
         let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         guard let absolute = absolute(directory) else {
             throw UserError(
-                "cannot copy the statistics to \"\(path)\": \(directory): \(SystemFailure(code: errno)); make the directory first"
+                "cannot \(deed) \"\(path)\": \(directory): \(SystemFailure(code: errno)); make the directory first"
             )
         }
         return (absolute == "/" ? "" : absolute) + "/" + name

@@ -43,7 +43,7 @@ extension Settings {
         geometry = try GeometrySettings(options)
         try Self.check(blockSize: geometry.blockSize, codec.encryption)
         if case .s3(let bucket) = store { try bucket.connection.check(blockSize: geometry.blockSize ?? 0) }
-        try Self.check(blockCacheSize: options.blockCacheSize)
+        cache = try BlockCacheSettings(options, isReadOnly: isReadOnly, warnings: &warnings)
         command = try Self.command(words, options)
         process = ProcessSettings(
             isForeground: words.isForeground, isDebug: options.debug || options.debugHTTP, isFUSEDebug: words.isFUSEDebug,
@@ -112,12 +112,6 @@ extension Settings {
     private static func check(blockSize: Int?, _ encryption: EncryptionSettings?) throws(UserError) {
         guard let blockSize, blockSize < 16, let encryption, encryption.scheme != .aes256GCM else { return }
         throw UserError("invalid block size \"\(blockSize)\": encrypted blocks have at least 16 bytes")
-    }
-
-    private static func check(blockCacheSize: WholeNumber?) throws(UserError) {
-        guard let blocks = blockCacheSize?.value, blocks != 0 else { return }
-        throw UserError(
-            "cannot use \"--blockCacheSize=\(blocks)\": the block cache is not in this version yet; leave it out or give 0")
     }
 
     /// One of the words that an option knows.

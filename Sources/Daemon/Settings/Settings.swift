@@ -32,6 +32,8 @@ struct Settings: Sendable {
     let survey: SurveySettings?
     /// How large the disk is.
     let geometry: GeometrySettings
+    /// What is kept near, and when it goes to the store; nil is nothing.
+    var cache: BlockCacheSettings?
     /// What the mounted directory looks like.
     var fileSystem: FileSystemSettings
     /// How the process behaves.
@@ -47,6 +49,15 @@ struct Settings: Sendable {
         case .directory(let path): "directory \"\(path)\"" + (layout.prefix.isEmpty ? "" : ", prefix \"\(layout.prefix)\"")
         case .s3(let bucket):
             "bucket \"\(bucket.bucket)" + (layout.prefix.isEmpty ? "" : "/" + layout.prefix.trimmingSlash) + "\""
+        }
+    }
+
+    /// The volume as its cache file knows it: where it is, however it is reached, so without the scheme, and the same whether the
+    /// bucket stands in the host name or in the path.
+    var volumeIdentity: String {
+        switch store {
+        case .directory(let path): "directory \(path)/\(layout.prefix)"
+        case .s3(let bucket): "s3 \(bucket.host)/\(bucket.bucket)/\(layout.prefix)"
         }
     }
 
