@@ -18,6 +18,8 @@ public struct StackSettings: Sendable {
     public var verifiesBodies: Bool
     /// How many requests are in flight; nil leaves that layer out.
     public var limits: RequestLimits?
+    /// How the block cache behaves; nil leaves that layer out.
+    public var cache: BlockCacheSettings?
     /// How many requests of a survey are in flight; nil is no survey.
     public var surveyRequestsMax: Int?
     /// How many blocks of one request of the kernel are under way at once.
@@ -28,12 +30,13 @@ public struct StackSettings: Sendable {
     /// Spells out every setting.
     public init(
         retry: RetryPolicy?, consistency: ConsistencyLimits?, verifiesBodies: Bool, limits: RequestLimits?,
-        surveyRequestsMax: Int?, fanOutMax: Int, isChecked: Bool
+        cache: BlockCacheSettings?, surveyRequestsMax: Int?, fanOutMax: Int, isChecked: Bool
     ) {
         self.retry = retry
         self.consistency = consistency
         self.verifiesBodies = verifiesBodies
         self.limits = limits
+        self.cache = cache
         self.surveyRequestsMax = surveyRequestsMax
         self.fanOutMax = fanOutMax
         self.isChecked = isChecked
@@ -43,7 +46,8 @@ public struct StackSettings: Sendable {
 /// All layers over an object store, in their order; this is the only place that knows it.
 ///
 ///     disk               BlockDisk            bytes to blocks, several at once
-///                        ReadModifyWrite      parts of blocks
+///     cache              BlockCache           parts of blocks, near; brings them to the store by itself
+///                        (ReadModifyWrite     parts of blocks, where there is no cache)
 ///     zeroMap            ZeroMap              knows zeros
 ///     volume.blocks      DirectVolume         blocks to objects
 ///     retrying           RetryingObjectStore  the only retry loop of a request
@@ -59,6 +63,8 @@ public struct Stack: Sendable {
     public let disk: any Disk
     /// The volume, for its sizes, its token and its end.
     public let volume: Volume
+    /// The block cache; its `run()` must run from before the first request until after the last flush.
+    public let cache: BlockCache?
     /// The layer that knows zeros, for its figures.
     public let zeroMap: ZeroMap
     /// Finds out which blocks exist; nil where nobody wants to know. Somebody has to run it.
@@ -130,24 +136,30 @@ public struct Stack: Sendable {
     /// Opens a volume and puts all layers together.
     ///
     /// - Parameters:
-    ///   - token: Becomes the volume's mount token, unless the volume is only read.
+    ///   - token: Becomes the volume's mount token, unless the volume is only read, or is taken over with its old one.
     ///   - jitter: Gives a new number of 0 ..< 1 at each call, for pauses.
     ///   - onDetected: As in `Volume.open`.
-    /// - Throws: As `Volume.open`; `.geometry` also when `settings.consistency` would come to a standstill on this volume.
+    /// - Throws: As `Volume.open`; `.geometry` also when `settings.consistency` would come to a standstill on this volume;
+    ///   `.cacheFile` and `.unsavedData` because of the cache file.
     public static func open(
         over store: any ObjectStore, _ settings: StackSettings, _ options: VolumeOptions, token: MountToken,
         pool: BufferPool, timeline: any Timeline, jitter: @escaping @Sendable () -> Double, logger: Logger,
         onDetected: @Sendable (GeometryDecision) -> Void = { _ in }
     ) async throws(VolumeError) -> Stack {
         try await open(
-            over: store, settings, options, token: token, keyParameters: .forVolumes, pool: pool, timeline: timeline,
-            jitter: jitter, logger: logger, onDetected: onDetected)
+            over: store, settings, options, token: token, cacheFile: nil, keyParameters: .forVolumes, pool: pool,
+            timeline: timeline, jitter: jitter, logger: logger, onDetected: onDetected)
     }
 
-    /// As the public one; `keyParameters` say how hard the password of a new volume's key is to try.
+    /// As the public one.
+    ///
+    /// - Parameters:
+    ///   - cacheFile: The file that keeps the cache; nil keeps it in memory. Whoever made it closes it, also after a failure.
+    ///   - keyParameters: How hard the password of a new volume's key is to try.
     package static func open(
         over store: any ObjectStore, _ settings: StackSettings, _ options: VolumeOptions, token: MountToken,
-        keyParameters: ScryptParameters, pool: BufferPool, timeline: any Timeline, jitter: @escaping @Sendable () -> Double,
+        cacheFile: CacheFileCustody?, keyParameters: ScryptParameters, pool: BufferPool, timeline: any Timeline,
+        jitter: @escaping @Sendable () -> Double,
         logger: Logger, onDetected: @Sendable (GeometryDecision) -> Void
     ) async throws(VolumeError) -> Stack {
         let objects = objectLayers(
@@ -159,7 +171,9 @@ public struct Stack: Sendable {
         ) { decision throws(VolumeError) in
             try settings.consistency?.check(decision.geometry)
             onDetected(decision)
-            return nil
+            guard let cacheFile, let cache = settings.cache else { return nil }
+            return try cacheFile.open(
+                decision.geometry, slotCount: cache.settings(for: decision.geometry).slotCount)
         }
         objects.retrying?.askBeforeRepeats(volume.repeatPermit)
         let checked = { (next: any BlockStore, name: String) -> any BlockStore in
@@ -168,13 +182,44 @@ public struct Stack: Sendable {
         let zeroMap = ZeroMap(over: checked(volume.blocks, "DirectVolume"))
         var blocks = checked(zeroMap, "ZeroMap")
         if options.isReadOnly { blocks = ReadOnlyStore(over: blocks) }
-        let disk = BlockDisk(
-            over: ReadModifyWrite(over: blocks, pool: pool), fanOutMax: settings.fanOutMax, isReadOnly: options.isReadOnly)
+        let cache: BlockCache?
+        do throws(VolumeError) {
+            cache = try makeCache(
+                over: blocks, settings.cache, of: volume, cacheFile, pool: pool, timeline: timeline, logger: logger)
+        } catch {
+            if cacheFile?.unsavedBlockCount ?? 0 == 0 { await volume.giveUp() }
+            throw error
+        }
+        let parts: any PartialBlockStore = cache ?? ReadModifyWrite(over: blocks, pool: pool)
+        let listeners: [any SurveyListener] = [zeroMap] + [cache].compactMap(\.self)
         let survey = settings.surveyRequestsMax.map {
-            Survey(of: volume.blocks, spansMax: $0, listeners: [zeroMap], timeline: timeline, logger: logger)
+            Survey(of: volume.blocks, spansMax: $0, listeners: listeners, timeline: timeline, logger: logger)
         }
         return Stack(
-            disk: disk, volume: volume, zeroMap: zeroMap, survey: survey, retrying: objects.retrying,
-            consistency: objects.consistency)
+            disk: BlockDisk(over: parts, fanOutMax: settings.fanOutMax, isReadOnly: options.isReadOnly), volume: volume,
+            cache: cache, zeroMap: zeroMap, survey: survey, retrying: objects.retrying, consistency: objects.consistency)
+    }
+
+    /// The block cache, in memory or in a file.
+    ///
+    /// - Returns: Nil when there shall be none.
+    /// - Throws: `.cacheFile`.
+    private static func makeCache(
+        over blocks: any BlockStore, _ settings: BlockCacheSettings?, of volume: Volume, _ cacheFile: CacheFileCustody?,
+        pool: BufferPool, timeline: any Timeline, logger: Logger
+    ) throws(VolumeError) -> BlockCache? {
+        guard let settings else { return nil }
+        let cache = settings.settings(for: volume.geometry)
+        let file = try cacheFile?.storage(key: settings.file?.isPlain == true ? nil : volume.cacheKey)
+        do throws(BlockStoreError) {
+            let storage: any CacheStorage =
+                if let file { file } else {
+                    try MemoryCacheStorage(slotCount: cache.slotCount, blockSize: volume.geometry.blockSize)
+                }
+            return try BlockCache(
+                over: blocks, storage: storage, settings: cache, pool: pool, timeline: timeline, logger: logger)
+        } catch {
+            throw VolumeError(.cacheFile, "cannot begin with the block cache: \(error.message)", cause: error)
+        }
     }
 }

@@ -28,22 +28,32 @@ public struct MountClaim: Sendable {
     public var token: MountToken?
     /// How many blocks it holds that the store does not have, blocks to be zeroed included.
     public var unsavedBlockCount: Int
-    /// Whether the user wants them written, whoever has used the volume since: `--recoverDirty=apply`.
-    public var isApplied: Bool
-    /// Makes a token durable beside the data.
+    /// What the user wants done with them.
+    public enum Decision: Sendable {
+        /// Nothing was said: where it is not certain that they belong to the volume, it is not mounted.
+        case undecided
+        /// They are written, whoever has used the volume since: `--recoverDirty=apply`.
+        case apply
+        /// ``MountClaim/record`` sets them aside: `--recoverDirty=discard`.
+        case discard
+    }
+
+    /// See ``Decision``.
+    public var decision: Decision
+    /// Makes a token durable beside the data; before that, sets the data aside if that was decided.
     ///
     /// - Throws: When that failed; nothing has been sent to the store then.
     public var record: @Sendable (MountToken) throws(VolumeError) -> Void
 
     /// Makes a claim.
     public init(
-        place: String, token: MountToken?, unsavedBlockCount: Int, isApplied: Bool,
+        place: String, token: MountToken?, unsavedBlockCount: Int, decision: Decision,
         record: @escaping @Sendable (MountToken) throws(VolumeError) -> Void
     ) {
         self.place = place
         self.token = token
         self.unsavedBlockCount = unsavedBlockCount
-        self.isApplied = isApplied
+        self.decision = decision
         self.record = record
     }
 

@@ -10,16 +10,18 @@ extension MountTokenHold {
     ///
     /// - Parameter record: What the store has; nil when it has no token.
     /// - Returns: The token that is held now; nil when the usual rules are to decide.
-    /// - Throws: `.unsavedData`.
+    /// - Throws: `.unsavedData`; what recording the token failed with.
     func takeOver(_ record: MountTokenRecord?, by claim: MountClaim) throws(VolumeError) -> MountToken? {
+        let isDiscarded = claim.decision == .discard && claim.unsavedBlockCount > 0
         if claim.isOf(record), let token = claim.token {
+            if isDiscarded { try claim.record(token) }
             logger.notice(
                 "continuing with the mount token of an earlier run on this machine, which did not end in order",
                 metadata: ["token": "\(token)", "found": "\(claim.place)", "unsaved": "\(claim.unsavedBlockCount)"])
             return token
         }
-        guard claim.unsavedBlockCount > 0 else { return nil }
-        guard claim.isApplied else { throw unsaved(record, claim) }
+        guard claim.unsavedBlockCount > 0, !isDiscarded else { return nil }
+        guard claim.decision == .apply else { throw unsaved(record, claim) }
         logger.warning(
             "writing unsaved data over what is in the store now, because of --recoverDirty=apply",
             metadata: [

@@ -30,7 +30,7 @@ struct StackTests {
             StackSettings(
                 retry: RetryPolicy(initialPause: .milliseconds(1), totalPauseMax: .milliseconds(10)),
                 consistency: consistency, verifiesBodies: true, limits: RequestLimits(requestsMax: 8, foregroundReserve: 2),
-                surveyRequestsMax: nil, fanOutMax: 4,
+                cache: nil, surveyRequestsMax: nil, fanOutMax: 4,
                 isChecked: isChecked),
             options, token: .random(), pool: pool, timeline: timeline, jitter: { 0 },
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+import BlockStores
+import DataPath
 import ObjectStores
 import S3
 import Testing
@@ -94,6 +96,85 @@ struct StatisticsTests {
                 md5_cache_data_hits          8
                 md5_cache_full_delays        0.250 sec
                 md5_cache_write_delays       1.500 sec
+                out_of_memory_errors         0
+
+                """)
+    }
+
+    @Test("the block cache stands where the C program has it, and what that has not stands before the last line")
+    func cache() {
+        var cache = BlockCacheStatistics()
+        cache.currentSize = 3
+        cache.initialSize = 2
+        cache.slotCount = 8
+        cache.dirtyCount = 1
+        cache.pendingZeroCount = 4
+        cache.readHits = 1
+        cache.readMisses = 2
+        cache.writeHits = 3
+        cache.writeMisses = 1
+        cache.verified = 5
+        cache.mismatches = 6
+        cache.readAheads = 7
+        cache.uploads = 8
+        cache.failedUploads = 9
+        cache.writerWaits = 10
+        for _ in 0..<99 { cache.readHitTimes.add(.microseconds(3)) }
+        cache.readHitTimes.add(.milliseconds(2))
+        cache.uploadTimes.add(.milliseconds(1500))
+        let report = StatisticsReport(
+            cache: cache, zeroBlocks: .init(size: 12, readHits: 5, writeHits: 6),
+            writtenBlocks: .init(size: 7, dataHits: 8, fullDelays: .zero, writeDelays: .zero))
+        #expect(
+            report.text == """
+                block_cache_current_size     3 blocks
+                block_cache_initial_size     2 blocks
+                block_cache_dirty_ratio      0.12500000
+                block_cache_read_hits        1
+                block_cache_read_misses      2
+                block_cache_read_hit_ratio   0.33333333
+                block_cache_write_hits       3
+                block_cache_write_misses     1
+                block_cache_write_hit_ratio  0.75000000
+                block_cache_verified         5
+                block_cache_mismatch         6
+                zero_block_cache_size        12 blocks
+                zero_block_cache_read_hits   5
+                zero_block_cache_write_hits  6
+                lower_zero_block_cache_size  0 blocks
+                lower_zero_block_cache_read_hits 0
+                lower_zero_block_cache_write_hits 0
+                md5_cache_current_size       7 blocks
+                md5_cache_data_hits          8
+                md5_cache_full_delays        0.000 sec
+                md5_cache_write_delays       0.000 sec
+                block_cache_capacity         8 blocks
+                block_cache_dirty            1 blocks
+                block_cache_pending_zeros    4 blocks
+                block_cache_read_aheads      7
+                block_cache_uploads          8
+                block_cache_failed_uploads   9
+                block_cache_write_waits      10
+                block_cache_read_hit_time_count 100
+                block_cache_read_hit_time_mean 0.000023 sec
+                block_cache_read_hit_time_p50 0.000004 sec
+                block_cache_read_hit_time_p99 0.000004 sec
+                block_cache_read_hit_time_max 0.002000 sec
+                block_cache_read_miss_time_count 0
+                block_cache_read_miss_time_mean 0.000000 sec
+                block_cache_read_miss_time_p50 0.000000 sec
+                block_cache_read_miss_time_p99 0.000000 sec
+                block_cache_read_miss_time_max 0.000000 sec
+                block_cache_upload_time_count 1
+                block_cache_upload_time_mean 1.500000 sec
+                block_cache_upload_time_p50  1.500000 sec
+                block_cache_upload_time_p99  1.500000 sec
+                block_cache_upload_time_max  1.500000 sec
+                block_cache_flush_time_count 0
+                block_cache_flush_time_mean  0.000000 sec
+                block_cache_flush_time_p50   0.000000 sec
+                block_cache_flush_time_p99   0.000000 sec
+                block_cache_flush_time_max   0.000000 sec
                 out_of_memory_errors         0
 
                 """)

@@ -55,8 +55,8 @@ struct Mount: Sendable {
         let scenario = world.scenario
         return StackSettings(
             retry: scenario.policy, consistency: scenario.consistency, verifiesBodies: !scenario.form.isEncrypted,
-            limits: scenario.limits, surveyRequestsMax: scenario.isSurveyed ? 2 : nil, fanOutMax: scenario.fanOutMax,
-            isChecked: true)
+            limits: scenario.limits, cache: nil, surveyRequestsMax: scenario.isSurveyed ? 2 : nil,
+            fanOutMax: scenario.fanOutMax, isChecked: true)
     }
 
     /// How the volume is opened. Sizes are left out.
@@ -80,7 +80,8 @@ struct Mount: Sendable {
             options.sizes = ConfiguredSizes(blockSize: scenario.geometry.blockSize, diskSize: scenario.geometry.sizeBytes)
         }
         let stack = try await Stack.open(
-            over: wire, settings(world), options, token: token, keyParameters: World.keyParameters, pool: world.pool,
+            over: wire, settings(world), options, token: token, cacheFile: nil, keyParameters: World.keyParameters,
+            pool: world.pool,
             timeline: world.timeline, jitter: { jitter.withLock { $0.fraction() } }, logger: world.logger, onDetected: { _ in })
         guard stack.volume.geometry == scenario.geometry else { throw Violation("the sizes are lost: \(stack.volume.geometry)") }
         try await world.requireReadable(stack)

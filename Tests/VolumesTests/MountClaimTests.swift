@@ -32,9 +32,9 @@ struct MountClaimTests {
         MountTokenHold(of: object, volume: "bucket \"b/vm\"", window: window, timeline: timeline, logger: quiet)
     }
 
-    private func claim(_ token: MountToken?, unsaved: Int, isApplied: Bool = false) -> MountClaim {
+    private func claim(_ token: MountToken?, unsaved: Int, _ decision: MountClaim.Decision = .undecided) -> MountClaim {
         MountClaim(
-            place: "cache file \"/c\"", token: token, unsavedBlockCount: unsaved, isApplied: isApplied
+            place: "cache file \"/c\"", token: token, unsavedBlockCount: unsaved, decision: decision
         ) { [recorded, store] token throws(VolumeError) in
             guard !recorded.fails.withLock({ $0 }) else { throw VolumeError(.cacheFile, "the disk is full") }
             recorded.tokens.withLock { $0.append((token, store.takeLog().filter { $0.hasPrefix("PUT") })) }
@@ -85,7 +85,7 @@ struct MountClaimTests {
 
     @Test("--recoverDirty=apply mounts with a new token, which the file has before the store gets it")
     func applied() async throws {
-        let held = try await hold.acquire(fresh, isForced: false, claim(old, unsaved: 12, isApplied: true))
+        let held = try await hold.acquire(fresh, isForced: false, claim(old, unsaved: 12, .apply))
         #expect(held == fresh)
         #expect(try await object.read(.foreground)?.token == fresh)
         let recorded = recorded.tokens.withLock { $0.map { ($0.0, $0.requests.count) } }
@@ -97,14 +97,31 @@ struct MountClaimTests {
         try await object.put(foreign, .none)
         _ = store.takeLog()
         let error = await #expect(throws: VolumeError.self) {
-            try await hold.acquire(fresh, isForced: false, claim(old, unsaved: 12, isApplied: true))
+            try await hold.acquire(fresh, isForced: false, claim(old, unsaved: 12, .apply))
         }
         #expect(error?.code == .alreadyMounted)
         #expect(recorded.tokens.withLock { $0.isEmpty })
-        let held = try await hold.acquire(fresh, isForced: true, claim(old, unsaved: 12, isApplied: true))
+        let held = try await hold.acquire(fresh, isForced: true, claim(old, unsaved: 12, .apply))
         #expect(held == fresh)
         #expect(try await object.read(.foreground)?.token == fresh)
         #expect(recorded.tokens.withLock { $0.count == 1 && $0[0].requests.isEmpty })
+    }
+
+    @Test(
+        "--recoverDirty=discard sets the data aside when the mount token is taken, or taken over, and not when the mount is refused",
+        arguments: [nil, 0xab, 0xcd] as [UInt32?])
+    func discarded(inStore: UInt32?) async throws {
+        if let inStore { try await object.put(MountToken(rawValue: inStore), .none) }
+        let claim = claim(old, unsaved: 12, .discard)
+        guard inStore != foreign.rawValue else {
+            let error = await #expect(throws: VolumeError.self) { try await hold.acquire(fresh, isForced: false, claim) }
+            #expect(error?.code == .alreadyMounted)
+            #expect(recorded.tokens.withLock { $0.isEmpty })
+            return
+        }
+        let held = try await hold.acquire(fresh, isForced: false, claim)
+        #expect(held == (inStore == nil ? fresh : old))
+        #expect(recorded.tokens.withLock { $0.map(\.0) } == [held])
     }
 
     @Test("a file without unsaved data changes no rule, and gets the new token first", arguments: [nil, 0xab] as [UInt32?])

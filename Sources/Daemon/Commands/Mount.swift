@@ -14,6 +14,8 @@ internal import Volumes
 /// Serves a volume as a disk file, from the first look at the bucket to the return of the mount token.
 ///
 ///     check everything that can be checked here  ->  background  ->  open the volume  ->  mount  ->  serve  ->  shut down
+///                                                                    |                                    everything written back
+///                                                                    +-- the cache writes back ---------------------->+
 struct Mount {
     private let settings: Settings
     private let fuse: FUSESettings
@@ -54,7 +56,10 @@ struct Mount {
         let process = ServingProcess(settings)
         StopSignals.start(process.stopping, logger: process.logger)
         process.logConfiguration(settings)
-        let (stack, statistics) = try open(process, password)
+        let cacheFile = cacheFileCustody(process.logger)
+        let (stack, statistics) = try open(process, password, cacheFile)
+        // Before the first request, and until the last block is in the store.
+        let writeBack = stack.cache.map { cache in BlockingTask(on: process.ioPool) { await cache.run() } }
         let session = FUSESession(
             settings: fuse, disk: stack.disk, statistics: statistics, executor: process.ioPool, pool: process.bufferPool,
             logger: process.logger)
@@ -62,7 +67,10 @@ struct Mount {
         let outcome = serve(session, process, background)
         for task in companions { task.cancel() }
         for task in companions { task.wait() }
-        let isInOrder = shutDown(stack, process)
+        let isInOrder = LastWrites(of: stack, cacheFile, process).finish()
+        writeBack?.cancel()
+        writeBack?.wait()
+        cacheFile?.close(isInOrder: isInOrder)
         if case .success(.unmounted) = outcome { process.ioPool.shutDown() }
         switch outcome {
         case .success(.unmounted): return isInOrder ? 0 : 1
@@ -71,7 +79,17 @@ struct Mount {
         }
     }
 
-    private func open(_ process: ServingProcess, _ password: SecretBytes?) throws(UserError) -> (Stack, StackStatistics) {
+    /// The cache file, which is not opened yet; nil when the cache is in memory.
+    private func cacheFileCustody(_ logger: Logger) -> CacheFileCustody? {
+        guard let file = settings.cache?.file else { return nil }
+        let place = CacheFilePlace(
+            file, volume: settings.volumeIdentity, isForced: settings.geometry.isForced, logger: logger)
+        return CacheFileCustody(of: place, file.recovery, volume: settings.volumeName, logger: logger)
+    }
+
+    private func open(
+        _ process: ServingProcess, _ password: SecretBytes?, _ cacheFile: CacheFileCustody?
+    ) throws(UserError) -> (Stack, StackStatistics) {
         let store = try Store.open(
             settings, password: password, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
         let isTalkative = !settings.process.isQuiet
@@ -82,13 +100,14 @@ struct Mount {
             do throws(VolumeError) {
                 return .success(
                     try await Stack.open(
-                        over: store.objects, store.stackSettings, store.volumeOptions, token: token,
-                        pool: process.bufferPool, timeline: process.timeline, jitter: { Double.random(in: 0..<1) },
-                        logger: process.logger
+                        over: store.objects, store.stackSettings, store.volumeOptions, token: token, cacheFile: cacheFile,
+                        keyParameters: .forVolumes, pool: process.bufferPool, timeline: process.timeline,
+                        jitter: { Double.random(in: 0..<1) }, logger: process.logger
                     ) { decision in
                         if isTalkative { Console.say(decision.notice) }
                         let reduction = store.stackSettings.consistency?.warning(decision.geometry)
-                        for warning in decision.warnings + [reduction].compactMap(\.self) {
+                        let cacheWarnings = store.stackSettings.cache?.warnings(for: decision.geometry) ?? []
+                        for warning in decision.warnings + [reduction].compactMap(\.self) + cacheWarnings {
                             Console.say("warning: \(warning)")
                         }
                         store.limitObjects(toBlocksOf: decision.geometry.blockSize)
@@ -101,8 +120,12 @@ struct Mount {
         switch result {
         case .failure(let error):
             guard process.stopping.wasRequested else { throw UserError(error.message) }
-            let isTidy = mayHoldToken.load(ordering: .relaxed) ? withdraw(token, from: store, process) : true
-            let advice = isTidy ? "nothing is left behind" : "its mount token may be left behind: use --reset-mounted-flag"
+            let unsaved = cacheFile?.unsavedBlockCount ?? 0
+            // What an earlier run has left is tied to the token, and to be found by the next start.
+            let isTidy = unsaved == 0 && mayHoldToken.load(ordering: .relaxed) ? withdraw(token, from: store, process) : true
+            cacheFile?.close(isInOrder: false)
+            var advice = isTidy ? "nothing is left behind" : "its mount token may be left behind: use --reset-mounted-flag"
+            if unsaved > 0 { advice = "the next start goes on where this one was, with the \(unsaved) blocks of its cache file" }
             throw UserError("cannot mount \(settings.volumeName): a signal ended the start; \(advice)")
         case .success(let stack):
             process.stopping.renew()
@@ -167,60 +190,6 @@ struct Mount {
         } catch {
             return .failure(error)
         }
-    }
-
-    /// Makes everything durable and gives the mount token back.
-    ///
-    /// While blocks wait for their confirmation this is tried again and again: giving up would leave them in doubt. Without
-    /// such blocks every acknowledged write is in the store, and only the token stays behind.
-    ///
-    /// - Returns: Whether the volume was left in order.
-    private func shutDown(_ stack: Stack, _ process: ServingProcess) -> Bool {
-        process.logger.info("shutting down filesystem")
-        let unsettledCount = stack.volume.blocks.unsettledBlockCount
-        if unsettledCount > 0 {
-            process.logger.notice(
-                "some requests got no answer: waiting until they cannot arrive any more; a signal ends the wait",
-                metadata: ["blocks": "\(unsettledCount)"])
-        }
-        var pause = Duration.zero
-        while true {
-            let failure = runShutDown(stack, process, after: pause)
-            guard let failure else { return true }
-            // A store that refuses at once must not fill the log.
-            pause = Self.shutDownPause
-            let isHopeless = failure.code == .fenced || failure.code == .cancelled || stack.volume.blocks.unsettledBlockCount == 0
-            guard !isHopeless else {
-                process.logger.error("cannot leave the volume in order", metadata: ["cause": "\(failure.message)"])
-                return false
-            }
-            process.logger.error(
-                "cannot confirm the last writes yet; trying again until a signal ends this",
-                metadata: ["cause": "\(failure.message)"])
-        }
-    }
-
-    /// How long after a failed attempt the next one begins.
-    private static let shutDownPause = Duration.seconds(10)
-
-    private func runShutDown(_ stack: Stack, _ process: ServingProcess, after pause: Duration) -> BlockStoreError? {
-        let timeline = process.timeline
-        let task = BlockingTask(on: process.ioPool) { () async -> BlockStoreError? in
-            do {
-                if pause > .zero { try await timeline.sleep(until: timeline.now + pause) }
-            } catch {
-                return BlockStoreError(.cancelled, "a signal ended the wait", cause: error)
-            }
-            do throws(BlockStoreError) {
-                try await stack.volume.shutDown(flushing: stack.disk)
-                return nil
-            } catch {
-                return error
-            }
-        }
-        process.stopping.connect { task.cancel() }
-        defer { process.stopping.disconnect() }
-        return task.wait()
     }
 }
 

@@ -52,7 +52,8 @@ struct Store {
                 objects: objects, client: nil,
                 stackSettings: StackSettings(
                     retry: nil, consistency: settings.consistency?.limits, verifiesBodies: false, limits: nil,
-                    surveyRequestsMax: settings.survey?.requestsMax, fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
+                    cache: settings.cache, surveyRequestsMax: settings.survey?.requestsMax, fanOutMax: fanOutMax,
+                    isChecked: settings.process.isDebug),
                 volumeOptions: options(
                     settings, codec: settings.codec.options(password, salt: "/" + settings.layout.prefix),
                     isReadOnly: isReadOnly, isAnonymous: false, attemptTimeout: .seconds(1)))
@@ -67,8 +68,8 @@ struct Store {
                     retry: policy, consistency: settings.consistency?.limits,
                     // An encrypted block proves by itself that it is whole.
                     verifiesBodies: settings.codec.encryption == nil,
-                    limits: limits(settings.cache), surveyRequestsMax: settings.survey?.requestsMax, fanOutMax: fanOutMax,
-                    isChecked: settings.process.isDebug),
+                    limits: limits(settings.cache), cache: settings.cache, surveyRequestsMax: settings.survey?.requestsMax,
+                    fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
                 volumeOptions: options(
                     settings, codec: settings.codec.options(password, salt: bucket.bucket + "/" + settings.layout.prefix),
                     isReadOnly: isReadOnly, isAnonymous: bucket.credentials == nil,

@@ -23,13 +23,16 @@ struct StackStatistics: StatisticsText {
         let zero = stack.zeroMap.statistics
         return StatisticsReport(
             http: client.map { http($0.statistics) },
+            cache: stack.cache?.statistics,
             zeroBlocks: .init(size: zero.size, readHits: zero.readHits, writeHits: zero.writeHits),
             writtenBlocks: stack.consistency.map { written($0.statistics) }
         ).text
     }
 
-    /// Sets the counters of all layers back to zero; what is known of zeros and of written blocks stays known.
+    /// Sets the counters of all layers back to zero; what is cached, and known of zeros and of
+    /// written blocks, stays so.
     func reset() {
+        stack.cache?.resetStatistics()
         stack.zeroMap.resetStatistics()
         stack.volume.blocks.resetStatistics()
         stack.retrying?.resetStatistics()

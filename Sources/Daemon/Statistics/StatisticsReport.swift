@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+internal import BlockStores
+
 /// The text of the statistics file, made from the figures of the layers that the stack has.
 ///
 /// Names, order and form are those of the C program, which scripts read: a name in 28 columns, a blank, a value. A section
-/// stands there only if its layer exists; in the local mode there are no http_ and no curl_ lines.
+/// stands there only if its layer exists; in the local mode there are no http_ and no curl_ lines. What the C program has not
+/// stands before the last line.
 struct StatisticsReport: Equatable {
     /// What happened at the store.
     struct HTTP: Equatable {
@@ -101,6 +104,8 @@ struct StatisticsReport: Equatable {
 
     /// What happened at the store; nil in the local mode.
     var http: HTTP?
+    /// What the block cache did; nil without one.
+    var cache: BlockCacheStatistics?
     /// What is known of zeros; nil when nothing keeps that.
     var zeroBlocks: ZeroBlocks?
     /// What is remembered of written blocks; nil without `--md5CacheSize`.
@@ -110,8 +115,11 @@ struct StatisticsReport: Equatable {
     var text: String {
         var lines: [String] = []
         if let http { lines += Self.requestLines(http) + Self.answerLines(http) + Self.transportLines(http) }
+        if let cache { lines += Self.lines(cache) }
         if let zeroBlocks { lines += Self.lines(zeroBlocks) }
+        if cache != nil { lines += Self.lowerZeroLines }
         if let writtenBlocks { lines += Self.lines(writtenBlocks) }
+        if let cache { lines += Self.furtherLines(cache) }
         lines.append(Self.line("out_of_memory_errors", "\(http?.outOfMemory ?? 0)"))
         return lines.joined()
     }
