@@ -7,6 +7,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 STORE ?= dir
 FUZZ_SECONDS ?= 600
+PARTS ?=
 
 SWIFT ?= swift
 # A fixed product name and one linker that does not warn: the runtime linked in, symbols stripped.
@@ -61,11 +62,9 @@ check-mutants: ## plant bugs, one by one, and see that the tests catch each
 demo: ## a file system on a disk on a local directory; STORE=s3 on an S3 server
 	@STORE=$(STORE) Scripts/demo.sh
 
-bench: release ## measure; the tables stand in Benchmarks/README.md
+bench: release ## measure, the parts PARTS or all; the tables stand in Benchmarks/README.md
 	@Scripts/deps.sh
-	Benchmarks/compare-reads.sh
-	store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && Benchmarks/compare-reads.sh \
-		$(RELEASE_BINARY) -f --test --size=256m --blockSize=4k "$$store" MOUNTPOINT
+	S3BACKER_BINARY="$(CURDIR)/$(RELEASE_BINARY)" Benchmarks/run $(PARTS)
 
 # Not a prerequisite, so that "sudo make install" after "make release" needs no compiler.
 install: ## binary, manual page and mount.fuse.s3backer under PREFIX

@@ -13,7 +13,8 @@
 #       random-write  4 KiB random writes to a full volume, queue depth 32, and the requests they cost
 #       tree          copy /usr/include to ext4 on a loop device, until all is in the store
 #       memory        what a cached block and a block of the volume take
-#       flush         4 KiB writes with fsync: on a cache file, and how many requests without
+#       flush-local   4 KiB writes with fsync on a cache file, against its file system
+#       flush-remote  the requests that an fsync costs without one
 #
 # S3BACKER_BINARY (.build/release/s3backer), SIZE (1g: what is written and read), ROUNDS (5; tree: 2), CACHE_DIRECTORY (/tmp: where
 # the cache file is), C_BINARY (/usr/bin/s3backer), OURS_OPTIONS (for all mounts of ours), TREE (/usr/include) may be set. Needs root.
@@ -64,7 +65,7 @@ fill() {
 measure_ceiling() {
     table "the stand-in alone, $lanes connections, 128 KiB"
     close_by
-    local verb time count=8192 before after
+    local verb time count=$blocks before after
     for verb in put get; do
         take_counters && before=$(counter cpu_us)
         time=$("$tools/load" "$port" $verb $lanes $count $block)
@@ -251,6 +252,7 @@ write_and_flush() {
 
 measure_flush_local() {
     local round
+    table "4 KiB writes with fsync, queue depth 1, on a cache file, median of $rounds rounds"
     mkdir -p "$cache_files/peer"
     ln -sfn "$cache_files/peer" "$work/peer"
     # Written once, so that its blocks are there: otherwise each fsync would have to commit where they are.
@@ -263,17 +265,18 @@ measure_flush_local() {
         write_and_flush disk >>"$work/flush.ours"
     done
     stop disk
-    row flush.local "--flush=local: time of a write with fsync, that is 1 / (writes per second)" \
-        "$(calculate "1e3 / $(median <"$work/flush.ours")")" ms "the same on $(stat -f -c %T "$cache_files")" \
+    row flush.local "s3backer, --flush=local: a write with fsync" \
+        "$(calculate "1e3 / $(median <"$work/flush.ours")")" ms "the same on $(findmnt -no FSTYPE -T "$cache_files")" \
         "$(calculate "1e3 / $(median <"$work/flush.peer")")" most 1.5
 }
 
-# One sector in each of 64 blocks, then fsync; again without anything written; and one by one.
+# One sector in each of 64 blocks, then fsync; then fsync again, with nothing written.
 measure_flush_remote() {
     local side count=64 time once limits
+    for side in "${sides[@]}"; do fill "$side"; done
+    table "4 KiB into each of $count blocks of a full volume, then fsync"
     once=$(calculate "2 * ($latency_ms / 1000 + $block / $bandwidth)")
     for side in "${sides[@]}"; do
-        fill "$side"
         mount_volume disk "$side" "$side-" "$size"
         forget_counters
         time=$(seconds)
@@ -297,16 +300,10 @@ measure_flush_remote() {
     done
 }
 
-measure_flush() {
-    table "4 KiB writes with fsync, queue depth 1"
-    measure_flush_local
-    measure_flush_remote
-}
-
 [ $# -gt 0 ] || { sed -n '/^#   Bench/,/^# S3/p' "$0" >&2 && exit 2; }
 for part in "$@"; do
     case $part in
-    ceiling | sequential | random-read | hits | random-write | tree | memory | flush) ;;
+    ceiling | sequential | random-read | hits | random-write | tree | memory | flush-local | flush-remote) ;;
     *) echo "measure-cache: no part \"$part\"" >&2 && exit 2 ;;
     esac
 done
