@@ -12,9 +12,9 @@
 #       hits          4 KiB random reads of cached blocks against known zeros
 #       random-write  4 KiB random writes to a full volume, queue depth 32, and the requests they cost
 #       tree          copy /usr/include to ext4 on a loop device, until all is in the store
-#       memory        what a cached block and a block of the volume take
 #       flush-local   4 KiB writes with fsync on a cache file, against its file system
 #       flush-remote  the requests that an fsync costs without one
+#       memory        what a cached block and a block of the volume take
 #
 # S3BACKER_BINARY (.build/release/s3backer), SIZE (1g: what is written and read), ROUNDS (5; tree: 2), CACHE_DIRECTORY (/tmp: where
 # the cache file is), C_BINARY (/usr/bin/s3backer), OURS_OPTIONS (for all mounts of ours), TREE (/usr/include) may be set. Needs root.
@@ -49,17 +49,17 @@ finish_with_loop() {
 }
 trap finish_with_loop EXIT
 
-# fill SIDE: writes the whole volume "SIDE-", as fast as can be, unless that has been done.
+# fill SIDE PREFIX SIZE: writes a whole volume, as fast as can be, unless that has been done.
 fill() {
-    if [ -n "${is_full[$1]:-}" ]; then return; fi
+    if [ -n "${is_full[$2]:-}" ]; then return; fi
     close_by
-    mount_volume disk "$1" "$1-" "$size"
+    mount_volume disk "$1" "$2" "$3"
     forget_counters
-    disk_io disk seconds write "$size" >/dev/null
-    drained "$blocks"
+    disk_io disk seconds write "$3" >/dev/null
+    drained $(($3 / block))
     stop disk
     far_away
-    is_full[$1]=yes
+    is_full[$2]=yes
 }
 
 measure_ceiling() {
@@ -90,7 +90,7 @@ measure_sequential() {
         time=$(calculate "$(seconds) - $time" 6) after=$(cpu_seconds disk)
         take_counters && puts=$(counter PUT.requests)
         stop disk
-        is_full[$side]=yes
+        is_full[$side-]=yes
         rate=$(calculate "$size / $time / 1e6")
         row "write.$side" "$name: write until drained" "$rate" MB/s "64 lanes" "$bound" least "$([ "$side" = ours ] && echo 0.75 || echo -)"
         row "write.cpu.$side" "$name: processor time of writing" "$(calculate "($after - $before) * 2^30 / $size")" s/GiB - - \
@@ -110,15 +110,17 @@ measure_sequential() {
 }
 
 measure_random_read() {
-    local side iops count=$((blocks / 2))
-    for side in "${sides[@]}"; do fill "$side"; done
-    table "4 KiB of each of $count blocks, nothing cached, O_DIRECT, queue depth 32"
+    local side iops count
+    for side in "${sides[@]}"; do fill "$side" "$side-" "$size"; done
+    table "4 KiB of each of many blocks, nothing cached, O_DIRECT, queue depth 32"
     for side in "${sides[@]}"; do
         drop_caches
         mount_volume disk "$side" "$side-" "$size"
+        # At what the C program does, more would take minutes.
+        if [ "$side" = ours ]; then count=$((blocks / 2)); else count=$((blocks / 16)); fi
         iops=$(disk_io disk iops random-read "$size" $block 32 $count)
         stop disk
-        row "random-read.$side" "$(side_name "$side")" "$iops" IOPS "32 lanes" "$bound_iops" least "$([ "$side" = ours ] && echo 0.9 || echo -)"
+        row "random-read.$side" "$(side_name "$side"), $count blocks" "$iops" IOPS "32 lanes" "$bound_iops" least "$([ "$side" = ours ] && echo 0.9 || echo -)"
     done
 }
 
@@ -158,7 +160,7 @@ measure_hits() {
 measure_random_write() {
     local side name region=$((256 << 20)) iops touched pairs gets puts limits
     if [ $region -gt "$size" ]; then region=$size; fi
-    for side in "${sides[@]}"; do fill "$side"; done
+    for side in "${sides[@]}"; do fill "$side" "$side-" "$size"; done
     table "4 KiB random writes for 5 s to $((region >> 20)) MiB of a full volume, O_DIRECT, queue depth 32, a cache of 4096 blocks"
     for side in "${sides[@]}"; do
         name=$(side_name "$side")
@@ -272,12 +274,12 @@ measure_flush_local() {
 
 # One sector in each of 64 blocks, then fsync; then fsync again, with nothing written.
 measure_flush_remote() {
-    local side count=64 time once limits
-    for side in "${sides[@]}"; do fill "$side"; done
+    local side count=64 volume=$((64 << 20)) time once limits
+    for side in "${sides[@]}"; do fill "$side" "flush-$side-" "$volume"; done
     table "4 KiB into each of $count blocks of a full volume, then fsync"
     once=$(calculate "2 * ($latency_ms / 1000 + $block / $bandwidth)")
     for side in "${sides[@]}"; do
-        mount_volume disk "$side" "$side-" "$size"
+        mount_volume disk "$side" "flush-$side-" "$volume"
         forget_counters
         time=$(seconds)
         fio_on disk 49 --rw=write:124k --bs=4k --ioengine=psync --direct=0 --iodepth=1 --size=$((count * block)) \
