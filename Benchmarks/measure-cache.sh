@@ -195,14 +195,16 @@ copy_tree() {
 }
 
 measure_tree() {
-    local side round elapsed times=${ROUNDS:-2} of_c=-
+    local side round elapsed times=${ROUNDS:-2} of_c=- order=("${sides[@]}")
     mkdir -p "$work/files"
     tar -cf - "$tree" 2>/dev/null | cat >/dev/null
     for round in $(seq "$times"); do
-        for side in "${sides[@]}"; do
+        for side in "${order[@]}"; do
             copy_tree "$side" "$round"
             echo "$elapsed" >>"$work/tree.$side"
         done
+        # Who goes first changes each time.
+        if [ ${#sides[@]} = 2 ]; then order=("${order[1]}" "${order[0]}"); fi
     done
     table "copy of $tree to ext4 on a loop device, sync, unmount, drain; median of $times"
     if [ ${#sides[@]} = 2 ]; then
@@ -289,7 +291,7 @@ measure_flush_remote() {
         # Its fsync does nothing, so it is asked again after the drain.
         if [ "$side" = c ]; then drained $count && take_counters; fi
         if [ "$side" = ours ]; then limits=(1 1 0.5 0); else limits=(- - - -); fi
-        row "flush.puts.$side" "$(side_name "$side"): PUT for $count blocks" "$(counter PUT.requests)" requests blocks $count most "${limits[0]}"
+        row "flush.puts.$side" "$(side_name "$side"): PUT for $count blocks" "$(counter PUT.requests)" requests blocks $count exactly "${limits[0]}"
         row "flush.gets.$side" "$(side_name "$side"): GET for $count blocks" "$(counter GET.requests)" requests blocks $count most "${limits[1]}"
         row "flush.parallel.$side" "$(side_name "$side"): most PUT in flight" "$(counter PUT.in_flight_max)" requests blocks $count least "${limits[2]}"
         row "flush.seconds.$side" "$(side_name "$side"): fio with that, its start included" "$time" s "a GET and a PUT" "$once" most -

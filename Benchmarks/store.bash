@@ -74,7 +74,7 @@ stop_store() {
 # ask REQUEST: of the control port.
 ask() { curl -sS --fail --max-time 300 "$control$1" >"$work/answer"; }
 
-# forget_counters; counter NAME: one of them, since then. "now" asks, "last" shows what the last "now" brought.
+# forget_counters sets them to zero, take_counters asks for them, and counter NAME is one of those taken last.
 forget_counters() { ask "stats?reset"; }
 take_counters() { ask stats && cp "$work/answer" "$work/counters"; }
 counter() { awk -F'[": ,]+' -v name="$1" '$2 == name { v = $3 } END { print v + 0 }' "$work/counters"; }
@@ -122,7 +122,7 @@ table() {
     echo "|---|---|---|---|---|---|---|"
 }
 
-# row KEY TEXT VALUE UNIT PEER_TEXT PEER least|most REQUIRED: a line of the table, judged by VALUE / PEER. A row with REQUIRED "-" is
+# row KEY TEXT VALUE UNIT PEER_TEXT PEER least|most|exactly REQUIRED: a line of the table, judged by VALUE / PEER. A row with REQUIRED "-" is
 # not judged; PEER "-" stands for 1.
 row() {
     local key=$1 text=$2 value=$3 unit=$4 peer_text=$5 peer=$6 sense=$7 required=$8 ratio verdict='' wanted=-
@@ -131,8 +131,13 @@ row() {
     if [ "$peer" != - ]; then figure "$key.peer" "$peer" && figure "$key.ratio" "$ratio"; fi
     if [ "$required" != - ]; then
         verdict=0
-        if [ "$sense" = least ]; then wanted=">= $required"; else wanted="<= $required"; fi
-        if awk -v r="$ratio" -v m="$required" -v s="$sense" 'BEGIN { exit !(s == "least" ? r >= m : r <= m) }'; then verdict=1; fi
+        case $sense in
+        least) wanted=">= $required" ;;
+        most) wanted="<= $required" ;;
+        exactly) wanted=$required ;;
+        esac
+        if awk -v r="$ratio" -v m="$required" -v s="$sense" \
+            'BEGIN { exit !(s == "least" ? r >= m : s == "most" ? r <= m : r == m) }'; then verdict=1; fi
         figure "$key.required" "$required"
         figure "$key.pass" $verdict
         if [ $verdict = 1 ]; then verdict=pass; else verdict='**fail**'; fi
