@@ -21,7 +21,7 @@ SOURCES = Package.swift Sources Tests
 # A crashed test must end, not wait in the backtracer.
 export SWIFT_BACKTRACE = enable=no
 
-.PHONY: help deps build release test check lint integration fuzz check-mutants demo bench install uninstall format clean dist
+.PHONY: help deps build release test check lint integration soak fuzz check-mutants demo bench install uninstall format clean dist
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -51,6 +51,10 @@ lint:
 integration: release ## real parts: S3 server, /dev/fuse, loop devices, the C program
 	@Scripts/deps.sh
 	S3BACKER_BINARY="$(CURDIR)/$(RELEASE_BINARY)" Scripts/integration.sh
+
+soak: release ## kill -9 and power loss, ten times as often as in integration; prints a table
+	@Scripts/deps.sh
+	S3BACKER_BINARY="$(CURDIR)/$(RELEASE_BINARY)" Scripts/soak.sh
 
 fuzz: ## mutated objects into the decoders, for FUZZ_SECONDS (600)
 	S3BACKER_FUZZ_SECONDS=$(FUZZ_SECONDS) $(SWIFT_TEST) --filter CodecFuzzTests

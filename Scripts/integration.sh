@@ -9,9 +9,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-filter=${1:-IntegrationTests|FUSETests|RealStoreTests}
+filter=${1:-IntegrationTests|FUSETests|RealStoreTests|CacheFileCrash}
 export S3BACKER_INTEGRATION=1
 export S3BACKER_BINARY=${S3BACKER_BINARY:-$PWD/.build/release/s3backer}
+# How long the random tests are: kills of the daemon for each mode, images of a cache file after a power loss.
+export S3BACKER_KILLS=${S3BACKER_KILLS:-20}
+export S3BACKER_CRASH_IMAGES=${S3BACKER_CRASH_IMAGES:-500}
 [ -x "$S3BACKER_BINARY" ] || { echo "integration: no binary $S3BACKER_BINARY; \"make release\" builds it" >&2 && exit 1; }
 
 # For the tests of the S3 client; those of the whole program start gateways of their own.

@@ -66,14 +66,21 @@ final class Mount {
     /// - Throws: `FixtureError` when it is not served within this time.
     @discardableResult
     func startInForeground(seconds: Double = 60) throws -> Mount {
-        let child = try ChildProcess(
-            program, ["-f"] + arguments + [point], log: workspace.file("log-\(UUID().uuidString.prefix(8))"),
-            environment: environment)
-        foreground = child
+        let child = try launch()
         let isUp = eventually(within: seconds) { child.poll() != nil || isMounted }
         guard isUp, child.poll() == nil else { throw FixtureError("cannot mount with -f: \(child.log)") }
         try Command.run("stat", [file], seconds: 30)
         return self
+    }
+
+    /// Starts the program with -f, and does not wait until it serves.
+    @discardableResult
+    func launch() throws -> ChildProcess {
+        let child = try ChildProcess(
+            program, ["-f"] + arguments + [point], log: workspace.file("log-\(UUID().uuidString.prefix(8))"),
+            environment: environment)
+        foreground = child
+        return child
     }
 
     /// The log of a mount with -f.
@@ -123,12 +130,16 @@ final class Mount {
         for pid in processes { kill(pid, number) }
     }
 
-    /// Kills the daemon, as a crash would, and removes the dead mount.
+    /// Kills the daemon, as a crash would, at once, and removes the dead mount if there is one already.
     func crash() throws {
+        if let foreground {
+            // Without a look at the table of processes first: the moment counts.
+            foreground.signal(SIGKILL)
+            _ = try foreground.wait(seconds: 10)
+        }
         signal(SIGKILL)
-        if let foreground { _ = try foreground.wait(seconds: 10) }
         guard eventually(within: 10, { processes.isEmpty }) else { throw FixtureError("SIGKILL did not end the daemon") }
-        try Command.run("umount", ["-l", point], seconds: 20)
+        if isMounted { try Command.run("umount", ["-l", point], seconds: 20) }
     }
 
     /// The size of the disk file in bytes.
