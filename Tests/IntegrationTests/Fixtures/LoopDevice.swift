@@ -9,8 +9,11 @@ struct LoopDevice {
     let path: String
 
     /// Attaches a free device.
-    init(over file: String) throws {
-        path = try Command.run("losetup", ["--find", "--show", file], seconds: 30).output
+    ///
+    /// - Parameter isDirect: Whether the kernel keeps nothing of the file in its page cache, so that each request gets to the daemon.
+    init(over file: String, isDirect: Bool = false) throws {
+        let direct = isDirect ? ["--direct-io=on"] : []
+        path = try Command.run("losetup", ["--find", "--show"] + direct + [file], seconds: 30).output
             .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 

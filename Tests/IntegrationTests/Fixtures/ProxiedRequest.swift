@@ -11,6 +11,8 @@ struct ProxiedRequest: Sendable {
     let began: ContinuousClock.Instant
     /// When the first byte of its answer went to the client, or its connection ended.
     var answered: ContinuousClock.Instant?
+    /// What went wrong with it on purpose.
+    var fault: ProxyFault?
 
     /// The verb.
     var method: Substring { line.prefix { $0 != " " } }

@@ -16,6 +16,8 @@ final class ProxyConnection: Sendable {
     private struct State {
         /// The number of the request that waits for its answer, counted from the proxy's start.
         var awaited: Int?
+        /// What goes wrong with that request.
+        var fault: ProxyFault?
         var threadCount = 2
     }
 
@@ -77,11 +79,20 @@ final class ProxyConnection: Sendable {
         let isNew = state.withLock { $0.awaited == nil }
         if isNew {
             let line = String(decoding: bytes.prefix { $0 != 13 }, as: UTF8.self)
-            let index = proxy.state.withLock { state in
-                state.requests.append(ProxiedRequest(line: line, began: .now))
-                return state.forgottenCount + state.requests.count - 1
+            let (index, fault) = proxy.state.withLock { state in
+                let fault = state.conditions.nextFault()
+                state.requests.append(ProxiedRequest(line: line, began: .now, fault: fault))
+                return (state.forgottenCount + state.requests.count - 1, fault)
             }
-            state.withLock { $0.awaited = index }
+            state.withLock { state in
+                state.awaited = index
+                state.fault = fault
+            }
+        }
+        switch state.withLock({ $0.fault }) {
+        case .resetBefore: return reset()
+        case .silentBefore: return true
+        case .internalError, .slowDown, .resetAfter, .silentAfter, nil: break
         }
         let end: ContinuousClock.Instant? = proxy.state.withLock { state in
             state.bytesUp += bytes.count
@@ -104,13 +115,38 @@ final class ProxyConnection: Sendable {
         }
         let delay = proxy.state.withLock { $0.conditions.answerDelay }
         if delay > .zero { Self.sleep(until: .now + delay) }
+        switch state.withLock({ $0.fault }) {
+        case .resetAfter: return reset()
+        // The request stays unanswered until the client gives up.
+        case .silentAfter: return true
+        case .internalError, .slowDown, .resetBefore, .silentBefore, nil: break
+        }
+        if let text = state.withLock({ $0.fault?.answer }) {
+            noteAnswer(isThere: false)
+            send(text)
+            return false
+        }
         switch noteAnswer(isThere: true) {
         case .untouched: return Self.send(bytes, to: client)
         case .cut(let count): _ = Self.send(UnsafeRawBufferPointer(rebasing: bytes.prefix(count)), to: client)
-        case .replaced(let text):
-            var text = text
-            text.withUTF8 { _ = Self.send(UnsafeRawBufferPointer($0), to: client) }
+        case .replaced(let text): send(text)
         }
+        return false
+    }
+
+    private func send(_ text: String) {
+        var text = text
+        text.withUTF8 { _ = Self.send(UnsafeRawBufferPointer($0), to: client) }
+    }
+
+    /// Sends the client RST instead of FIN.
+    ///
+    /// - Returns: That the connection does not go on.
+    /// - Source: 'man 2 connect': AF_UNSPEC dissolves an association.
+    private func reset() -> Bool {
+        var nowhere = sockaddr()
+        nowhere.sa_family = sa_family_t(AF_UNSPEC)
+        _ = connect(client, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
         return false
     }
 

@@ -25,6 +25,16 @@ final class TCPProxy: Sendable {
         var replacedMethod: String?
         /// To how many answers that still happens.
         var replacedCount = Int.max
+        /// The part of all requests that meet a ``ProxyFault``, 0 to 1; each kind as often as the others.
+        var faultRate = 0.0
+        /// Decides which ones.
+        var faults = SplitMix(seed: 1)
+
+        /// What becomes of the next request.
+        mutating func nextFault() -> ProxyFault? {
+            guard faultRate > 0, Double.random(in: 0..<1, using: &faults) < faultRate else { return nil }
+            return ProxyFault.allCases.randomElement(using: &faults)
+        }
 
         /// Takes note of one answer, and returns what becomes of it.
         mutating func takeAnswer(to method: Substring) -> Answers {
@@ -114,6 +124,9 @@ final class TCPProxy: Sendable {
 
     /// Bytes sent to the server since the start or the last ``forget()``, heads included.
     var bytesUp: Int { state.withLock { $0.bytesUp } }
+
+    /// How many requests have met a fault since the start or the last ``forget()``.
+    var faultCount: Int { requests.count { $0.fault != nil } }
 
     /// How many connections were made since the start.
     var connectionCount: Int { state.withLock { $0.connectionCount } }
