@@ -77,8 +77,13 @@ final class SurveyWorld: Sendable {
             for block in blocks { models[block] = present.contains(block) ? .data : .zero }
         }
         let seeds = (0..<Self.clientCount).map { _ in generator.next() }
+        // What was changed before it began, and not what is changed beside it, it may show as a late attempt has left it.
+        let beginning = generator.chance(0.3) ? Duration.zero : generator.duration(upTo: .seconds(30))
         await withTaskGroup { group in
-            group.addTask { await self.fixture.survey(4).run() }
+            group.addTask {
+                do { try await self.fixture.timeline.sleep(until: beginning) } catch {}
+                await self.fixture.survey(4).run()
+            }
             group.addTask { await self.flush() }
             for (client, seed) in seeds.enumerated() {
                 group.addTask { await self.act(client, SeededGenerator(seed: seed)) }
@@ -91,7 +96,7 @@ final class SurveyWorld: Sendable {
     private func act(_ client: Int, _ generator: SeededGenerator) async {
         var generator = generator
         let own = blocks.filter { Int($0.rawValue) % Self.clientCount == client }
-        for _ in 0..<40 {
+        for _ in 0..<60 {
             guard let block = own.randomElement(using: &generator) else { return }
             do { try await fixture.timeline.sleep(until: fixture.timeline.now + generator.duration(upTo: .seconds(1))) } catch {}
             for block in own { check(block) }

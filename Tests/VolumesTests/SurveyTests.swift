@@ -103,6 +103,30 @@ struct SurveyTests {
         #expect(fixture.map.readNow(5) == nil && fixture.map.readNow(4) != nil)
     }
 
+    @Test("a block whose watch ends while a page is under way is not learnt from that page")
+    func watchEnds() async throws {
+        let scripted = ScriptedObjectStore()
+        let fixture = try SurveyFixture(blockCount: 64) { _, timeline in ListingStore(over: scripted, timeline: timeline) }
+        _ = try await fixture.map.write(.filled(1, count: 512), to: 0, .foreground)
+        scripted.on { $0.hasPrefix("PUT") ? .unsettled : .done }
+        _ = try await fixture.map.write(.filled(2, count: 512), to: 5, .foreground)
+        scripted.heal()
+        _ = try await scripted.objects.delete([fixture.keys.key(of: 5)], .background)
+        fixture.timeline.advance(by: window + .seconds(1))
+        let survey = fixture.survey()
+        try SimulationExecutor(seed: 1).run(on: fixture.timeline, stepsMax: 1000) {
+            try await withThrowingTaskGroup { group in
+                group.addTask { await survey.run() }
+                // The page was made, without the object, and is not here yet.
+                try await fixture.timeline.sleep(until: fixture.timeline.now + .milliseconds(700))
+                try await fixture.volume.confirmOverdue()
+                #expect(fixture.volume.unsettledBlockCount == 0)
+                try await group.waitForAll()
+            }
+        }
+        #expect(fixture.map.readNow(5) == nil && fixture.map.statistics.size == 62)
+    }
+
     @Test("pages that fail are asked for again after a pause, and one line says so")
     func asksAgain() async throws {
         let fixture = try SurveyFixture(blockCount: 64)
