@@ -86,7 +86,11 @@ extension BlockCache {
     /// Over memory, or a file that is not trusted any more, there is nothing to commit.
     func commitStorage() async throws(BlockStoreError) {
         guard storage.isPersistent else { return }
-        let number = state.withLock { $0.machine.beginCommit() }
+        try await commitStorage(state.withLock { $0.machine.beginCommit() })
+    }
+
+    /// The commit `number`, which has begun.
+    func commitStorage(_ number: UInt64) async throws(BlockStoreError) {
         var failure: BlockStoreError?
         if storage.isTrusted {
             do throws(BlockStoreError) {

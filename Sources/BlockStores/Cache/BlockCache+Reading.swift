@@ -91,9 +91,11 @@ extension BlockCache {
         let result = holes.map { copyOut(range, of: block, ticket.slot, holes: $0) }
         let (wakeups, isForgotten) = state.withLock { state in
             if isHit { state.times.readHit.add(timeline.now - began) } else { state.times.readMiss.add(timeline.now - began) }
-            let wakeups = end(state.machine.endCopy(ticket), &state)
+            var wakeups = end(state.machine.endCopy(ticket), &state)
             guard case .failure(let error)? = result, error.code == .corrupt else { return (wakeups, false) }
-            return (wakeups, state.machine.forgetClean(block, ticket.sectors))
+            let (isForgotten, release) = state.machine.forgetClean(block, ticket.sectors)
+            if let release { wakeups.releases.append(release) }
+            return (wakeups, isForgotten)
         }
         finish(wakeups)
         if isForgotten, case .failure(let error)? = result {

@@ -13,14 +13,15 @@ extension BlockCache {
     public func run() async {
         await withDiscardingTaskGroup { group in
             while !Task.isCancelled {
-                let (job, deadline, late) = state.withLock { state in
+                let (job, deadline, late, releases) = state.withLock { state in
                     let now = timeline.now
-                    state.machine.expire(now: now)
+                    let releases = state.machine.expire(now: now)
                     let late = state.machine.expireFlushes(now: now).compactMap { state.flushers.answer($0, .timedOut) }
                     let job = state.machine.takeJob(now: now)
-                    return (job, job == nil ? state.machine.nextDeadline(now: now) : nil, late)
+                    return (job, job == nil ? state.machine.nextDeadline(now: now) : nil, late, releases)
                 }
                 for wakeup in late { wakeup() }
+                finish(releasing: releases)
                 if let job {
                     group.addTask { await self.perform(job) }
                 } else {
@@ -38,6 +39,12 @@ extension BlockCache {
             await upload(block)
         case .zero(let number, let blocks):
             await zeroInStore(number, blocks)
+        case .commit(let number):
+            do throws(BlockStoreError) {
+                try await commitStorage(number)
+            } catch {
+                logger.error("cannot commit the cache file", metadata: ["cause": "\(error)"])
+            }
         }
         doorbell.ring()
     }
@@ -155,8 +162,12 @@ extension BlockCache {
             if isDone { state.times.upload.add(now - began) }
             let (_, ends) = state.machine.endUpload(of: block, Self.mutationOutcome(outcome), now: now)
             // Perhaps it is the cache that is damaged: what the store has as well is fetched again.
-            if outcome.failure?.code == .corrupt { _ = state.machine.forgetClean(block, state.machine.allSectors) }
-            return endMutation(outcome.failure, ends, &state)
+            var wakeups = endMutation(outcome.failure, ends, &state)
+            if outcome.failure?.code == .corrupt {
+                let (_, release) = state.machine.forgetClean(block, state.machine.allSectors)
+                if let release { wakeups.releases.append(release) }
+            }
+            return wakeups
         }
         finish(wakeups)
         report(outcome.failure, doing: "write block \(block) back")

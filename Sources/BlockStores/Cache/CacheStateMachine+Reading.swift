@@ -230,14 +230,11 @@ extension CacheStateMachine {
 
     /// Sectors of `block` cannot be read from the storage: those that the store has as well are forgotten, to be fetched again.
     ///
-    /// - Returns: Whether there was something to forget, so that asking again leads elsewhere.
-    mutating func forgetClean(_ block: BlockNumber, _ sectors: Range<Int>) -> Bool {
-        guard let slot = slot(of: block), uploads[block] == nil, !isBeingCopied(slot) else { return false }
+    /// - Returns: Whether there was something to forget, so that asking again leads elsewhere, and the slot if it was given up.
+    mutating func forgetClean(_ block: BlockNumber, _ sectors: Range<Int>) -> (isForgotten: Bool, release: Release?) {
+        guard let slot = slot(of: block), uploads[block] == nil, !isBeingCopied(slot) else { return (false, nil) }
         switch entries[slot].state {
-        case .clean:
-            evict(slot)
-            freeSlots.append(slot)
-            return true
+        case .clean: return (true, giveUp(slot))
         case .dirty where !entries[slot].isZeroElsewhere:
             var hasForgotten = false
             for sector in sectors where valid.isAllSet(sector..<sector + 1, of: slot) {
@@ -245,8 +242,8 @@ extension CacheStateMachine {
                 valid.clear(sector..<sector + 1, of: slot)
                 hasForgotten = true
             }
-            return hasForgotten
-        default: return false
+            return (hasForgotten, nil)
+        default: return (false, nil)
         }
     }
 

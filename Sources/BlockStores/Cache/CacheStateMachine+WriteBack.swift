@@ -29,6 +29,8 @@ extension CacheStateMachine {
         case upload(BlockNumber)
         /// Zero blocks in the store.
         case zero(UInt64, BlockSet)
+        /// Commit the storage, so that there is room; ``endCommit(_:succeeded:)`` gets the number.
+        case commit(UInt64)
     }
 
     /// What an upload has to do next.
@@ -54,6 +56,8 @@ extension CacheStateMachine {
     /// The next thing to do, if anything is due.
     mutating func takeJob(now: Duration) -> Job? {
         if let block = takeFetch() { return .fetch(block) }
+        // What was released waits for a commit, and perhaps nothing will be sent for which there would be one.
+        if !quarantine.isEmpty, commits.isEmpty, !hasRoom { return .commit(beginCommit()) }
         if uploads.count + zeroFlights.count < sendersMax {
             if let job = takeZero(now: now) ?? takeUpload(now: now) { return job }
         }

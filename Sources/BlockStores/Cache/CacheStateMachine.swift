@@ -235,6 +235,14 @@ struct CacheStateMachine: Sendable {
         entries[slot] = Entry()
     }
 
+    /// Gives up a clean slot without need: the storage must hear of it, or it would have two slots of the block one day.
+    mutating func giveUp(_ slot: CacheSlot) -> Release {
+        let block = entries[slot].block
+        evict(slot)
+        entries[slot] = Entry(block: block, state: .released)
+        return Release(slot: slot, block: block, wasDirty: false)
+    }
+
     /// Makes a slot free that belongs to no block any more.
     mutating func free(_ slot: CacheSlot) {
         entries[slot] = Entry()
@@ -242,15 +250,16 @@ struct CacheStateMachine: Sendable {
     }
 
     /// Evicts what was unused for too long.
-    mutating func expire(now: Duration) {
-        guard let keptFor = limits.keptFor else { return }
+    mutating func expire(now: Duration) -> [Release] {
+        guard let keptFor = limits.keptFor else { return [] }
+        var releases: [Release] = []
         let limit = (now - keptFor).microseconds
         for list in [List.clean, .protected] {
             while let slot = lists.first(of: list), entries[slot].time <= limit, !isBeingCopied(slot) {
-                evict(slot)
-                freeSlots.append(slot)
+                releases.append(giveUp(slot))
             }
         }
+        return releases
     }
 
     // MARK: Lines
