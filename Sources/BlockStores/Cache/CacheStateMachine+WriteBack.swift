@@ -76,7 +76,10 @@ extension CacheStateMachine {
         }
         if let keptFor = limits.keptFor {
             for list in [List.clean, .protected] {
-                if let slot = lists.first(of: list) { times.append(entries[slot].time + keptFor.microseconds) }
+                guard let slot = lists.first(of: list) else { continue }
+                // One that is being copied is not given up; the end of a copy wakes nobody for that.
+                let soonest = isBeingCopied(slot) ? (now + limits.failurePause).microseconds : 0
+                times.append(max(soonest, entries[slot].time + keptFor.microseconds))
             }
         }
         times += flushes.compactMap { $0.deadline?.microseconds }
