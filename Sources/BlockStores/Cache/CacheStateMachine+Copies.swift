@@ -40,6 +40,15 @@ extension CacheStateMachine {
     /// Whether some copy of the slot runs or waits.
     func isBeingCopied(_ slot: CacheSlot) -> Bool { copies.contains { $0.slot == slot } }
 
+    /// Whether some copy to the slot runs.
+    func isBeingWritten(_ slot: CacheSlot) -> Bool { copies.contains { $0.slot == slot && $0.isExclusive && $0.isGranted } }
+
+    /// Whether the storage has committed that nothing in the slot, which is clean, is the user's only copy: what is on the disk may
+    /// count as dirty until then, and as newer than an older record that the block was zeroed.
+    func isSettled(_ slot: CacheSlot) -> Bool {
+        !limits.isPersistent || entries[slot].state != .clean || entries[slot].epoch == 0 || entries[slot].epoch < lastCommit
+    }
+
     /// Asks to copy from or to a slot.
     ///
     /// - Returns: The ticket, and whether it is granted at once.
@@ -135,6 +144,7 @@ extension CacheStateMachine {
     mutating func endCommit(_ number: UInt64, succeeded: Bool) {
         guard let slots = commits.removeValue(forKey: number) else { preconditionFailure("a commit ends once") }
         if succeeded {
+            lastCommit = max(lastCommit, number)
             for slot in slots { free(slot) }
         } else {
             quarantine += slots

@@ -57,7 +57,7 @@ extension CacheStateMachine {
     mutating func takeJob(now: Duration) -> Job? {
         if let block = takeFetch() { return .fetch(block) }
         // What was released waits for a commit, and perhaps nothing will be sent for which there would be one.
-        if !quarantine.isEmpty, commits.isEmpty, !hasRoom { return .commit(beginCommit()) }
+        if commits.isEmpty, needsCommit { return .commit(beginCommit()) }
         if uploads.count + zeroFlights.count < sendersMax {
             if let job = takeZero(now: now) ?? takeUpload(now: now) { return job }
         }
@@ -98,6 +98,21 @@ extension CacheStateMachine {
 
     /// Whether dirty blocks are sent before their time: there is, or will soon be, no room for others.
     var isPressed: Bool { isRoomWanted || dirtyCount >= limits.dirtyMax - limits.dirtyMax / 4 }
+
+    /// Whether a commit would make room that there is not.
+    private var needsCommit: Bool {
+        guard limits.isPersistent, !hasRoom else { return false }
+        return !quarantine.isEmpty || hasUnsettled(in: .clean) || hasUnsettled(in: .protected)
+    }
+
+    private func hasUnsettled(in list: List) -> Bool {
+        var candidate = lists.first(of: list)
+        while let slot = candidate {
+            if !isSettled(slot) { return true }
+            candidate = lists.next(after: slot)
+        }
+        return false
+    }
 
     private mutating func takeFetch() -> BlockNumber? {
         while let block = foregroundFetches.popFirst() {
@@ -204,6 +219,7 @@ extension CacheStateMachine {
             } else {
                 dirtyCount -= 1
                 becomeClean(slot, now: now)
+                entries[slot].epoch = lastNumber
             }
         case .abandoned, .failed:
             takeBack(upload, slot, now: now)

@@ -80,7 +80,7 @@ extension CacheStateMachine {
             }
             if uploads[block]?.slot == slot { uploads[block]?.slot = nil }
         }
-        let (release, revoked) = detach(slot, wasDirty: wasDirty)
+        let (release, revoked) = detach(slot, wasDirty: wasDirty || isBeingWritten(slot) || !isSettled(slot))
         if let release { start.releases.append(release) }
         start.revoked += revoked
         return older

@@ -89,7 +89,8 @@ struct CacheStateMachine: Sendable {
         var isUnverified = false
         /// Of a dirty block: when it is due. Of a clean one: when it was used last. Microseconds.
         var time: Int64 = 0
-        /// Of a dirty block: the epoch of its oldest change that no upload has taken along.
+        /// Of a dirty block: the epoch of its oldest change that no upload has taken along. Of a clean one that was dirty: the last
+        /// number given out before it became clean, which is less than that of every commit that began afterwards.
         var epoch: Epoch = 0
     }
 
@@ -121,6 +122,8 @@ struct CacheStateMachine: Sendable {
     /// Slots released since the last commit began, and those that the commit which runs now will free.
     var quarantine: [CacheSlot] = []
     var commits: [UInt64: [CacheSlot]] = [:]
+    /// The number of the last commit that succeeded.
+    var lastCommit: UInt64 = 0
 
     var copies: [Copy] = []
     var fetches: [BlockNumber: Fetch] = [:]
@@ -216,11 +219,11 @@ struct CacheStateMachine: Sendable {
         !freeSlots.isEmpty || entries.count < limits.slotCount || evictable(in: .clean) != nil || evictable(in: .protected) != nil
     }
 
-    /// The first slot of a clean list that nobody copies from or to.
+    /// The first slot of a clean list that nobody copies from or to, and that needs no commit before it gets another block.
     private func evictable(in list: List) -> CacheSlot? {
         var candidate = lists.first(of: list)
         while let slot = candidate {
-            if !isBeingCopied(slot) { return slot }
+            if !isBeingCopied(slot), isSettled(slot) { return slot }
             candidate = lists.next(after: slot)
         }
         return nil
@@ -237,10 +240,10 @@ struct CacheStateMachine: Sendable {
 
     /// Gives up a clean slot without need: the storage must hear of it, or it would have two slots of the block one day.
     mutating func giveUp(_ slot: CacheSlot) -> Release {
-        let block = entries[slot].block
+        let release = Release(slot: slot, block: entries[slot].block, wasDirty: !isSettled(slot))
         evict(slot)
-        entries[slot] = Entry(block: block, state: .released)
-        return Release(slot: slot, block: block, wasDirty: false)
+        entries[slot] = Entry(block: release.block, state: .released)
+        return release
     }
 
     /// Makes a slot free that belongs to no block any more.
