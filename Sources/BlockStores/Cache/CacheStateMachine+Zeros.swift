@@ -154,6 +154,8 @@ extension CacheStateMachine {
                 zeroBatches[index].isBlocked = true
                 addOutstanding(batch.epoch)
             }
+            // Its answer may be from before, and no pending zero will tell so once this flight is over.
+            for block in fetches.keys.filter(sent.contains) { disturbFetch(of: block) }
             let number = makeNumber()
             zeroFlights.append(ZeroFlight(number: number, epoch: batch.epoch, blocks: sent, wanted: sent))
             return .zero(number, sent)
