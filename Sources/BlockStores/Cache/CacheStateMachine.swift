@@ -140,7 +140,7 @@ struct CacheStateMachine: Sendable {
     var flushedEpoch: Epoch = 0
     var outstanding: [OutstandingEpoch] = []
     var flushes: [FlushTicket] = []
-    /// Blocks that became dirty while somebody asked for extents.
+    /// Blocks that became dirty, or were evicted, while somebody asked for extents.
     var extentQueries: [UInt64: Set<BlockNumber>] = [:]
 
     /// Held blocks with dirty sectors or an upload in flight.
@@ -234,6 +234,8 @@ struct CacheStateMachine: Sendable {
         precondition(entries[slot].state == .clean, "only clean blocks are evicted")
         unlist(slot)
         index.remove(entries[slot].block)
+        // It may have been uploaded since the store below was asked, and then nothing else tells that it is data.
+        for query in extentQueries.keys { extentQueries[query]?.insert(entries[slot].block) }
         valid.clear(slot)
         entries[slot] = Entry()
     }
