@@ -117,13 +117,18 @@ extension CacheStateMachine {
         return !fetch.isRunning
     }
 
-    /// Asks for those of `blocks` that are neither held nor zeros.
+    /// How many blocks wait to be read ahead at most; without room in the cache none of them is fetched.
+    static var aheadQueueMax: Int { 1024 }
+
+    /// Asks for those of `blocks` that are neither held nor zeros, as long as the queue is not full.
     ///
     /// - Returns: Whether something has become ready to be sent.
     mutating func readAhead(_ blocks: BlockRange, isZeroBelow: (BlockNumber) -> Bool) -> Bool {
         var hasNew = false
         for block in blocks
-        where slot(of: block) == nil && fetches[block] == nil && !pendingZeros.contains(block) && !isZeroBelow(block) {
+        where aheadFetches.count < Self.aheadQueueMax && slot(of: block) == nil && fetches[block] == nil
+            && !pendingZeros.contains(block) && !isZeroBelow(block)
+        {
             hasNew = joinFetch(of: block, isForeground: false) || hasNew
         }
         return hasNew
