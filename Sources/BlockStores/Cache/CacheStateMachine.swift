@@ -11,16 +11,17 @@ internal import DataPath
 /// ```
 /// from         event                                  to
 /// -----------  -------------------------------------  ------------------------------------------------------------
-/// absent       write begins, there is room            filling
-/// absent       fetch ends with data, there is room    filling
-/// absent       restored at the start                  clean and unverified, or dirty
-/// filling      write ends                             dirty
+/// free         write begins, there is room            filling
+/// free         fetch ends with data, there is room    filling
+/// free         restored at the start                  clean and unverified, or dirty
+/// filling      write ends                             dirty; waiting if its block has a mutation in flight
 /// filling      fill ends                              clean
-/// filling      write or fill fails                    free
-/// clean        write ends                             dirty; waiting if its block has a mutation in flight
+/// filling      write or fill fails                    released
+/// filling      block zeroed                           detached, since it is being copied
+/// clean        write ends                             dirty
 /// clean        least recently used, room is needed    filling (for another block)
-/// clean        unused for too long                    free
-/// clean        block zeroed                           free, or detached while copies run
+/// clean        unused for too long, or unreadable     released
+/// clean        block zeroed                           released, or detached while copies run
 /// dirty        due, flushed, or room is needed        uploading
 /// dirty        block zeroed                           released, or detached while copies run; a zeroing is pending
 /// uploading    write ends                             uploading, and dirty again behind it
@@ -29,8 +30,8 @@ internal import DataPath
 /// uploading    block zeroed                           as dirty; the upload goes on without a slot, and zeroing waits for it
 /// waiting      mutation in flight ends                dirty
 /// waiting      block zeroed                           as dirty
-/// detached     last copy ends                         free, or released if it was dirty
-/// released     the storage has recorded it            quarantined if persistent, else free
+/// detached     last copy ends                         released
+/// released     the storage has recorded it            quarantined if persistent and not settled, else free
 /// quarantined  a commit that began afterwards ends    free
 /// ```
 ///
@@ -42,6 +43,12 @@ internal import DataPath
 ///
 /// **Copies** move bytes between a caller and a slot, outside of any lock. Two overlap only if both read; who comes first goes
 /// first, so an upload that takes its snapshot is not starved by writers.
+///
+/// **Fetches.** An answer is kept only if no mutation of its block went down, ran or was acknowledged as a zeroing since it was
+/// asked for.
+///
+/// **Settled.** Over a persistent storage a slot that held dirty bytes gets another block only after a commit that began when the
+/// store had them, or when they were given up: else a crash could bring back an older record, or an older zeroing, of its block.
 ///
 /// Memory: 24 bytes, two links and an index entry for each slot in use, two bits for each sector; the rest belongs to requests
 /// in flight.
