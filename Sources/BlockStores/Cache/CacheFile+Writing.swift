@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import Synchronization
+
+extension CacheFile {
+    /// See ``CacheStorage/write(_:at:of:in:_:)``. Waits only when no spare location is free, and then for local I/O.
+    public func write(
+        _ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, _ origin: CacheOrigin
+    ) async throws(BlockStoreError) {
+        precondition(bytes.count == range.count, "the bytes fill the range")
+        for piece in pieces(of: range) {
+            let part = bytes.part(piece.lowerBound - range.lowerBound, piece.count)
+            var attempts = 0
+            while let obstacle = try writeNow(part, at: piece, of: block, in: slot, origin) {
+                attempts += 1
+                try await overcome(obstacle, attempts)
+            }
+        }
+    }
+
+    /// What keeps a write from being done at once.
+    enum WriteObstacle: Sendable {
+        /// Sectors are being brought home.
+        case relocation
+        /// So many spares are needed.
+        case spares(Int)
+    }
+
+    /// Writes a piece, unless something must be waited for.
+    ///
+    /// - Returns: What must be waited for; nil when the write is done.
+    func writeNow(
+        _ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, _ origin: CacheOrigin
+    ) throws(BlockStoreError) -> WriteObstacle? {
+        precondition(range.lowerBound % layout.sectorSize == 0 && range.upperBound % layout.sectorSize == 0, "whole sectors only")
+        let sectors = range.lowerBound / layout.sectorSize..<range.upperBound / layout.sectorSize
+        let isUser = origin == .user
+        var plan: WritePlan
+        switch state.withLock({ $0.ledger.planWrite(slot: Int(slot.rawValue), sectors: sectors, isUser: isUser) }) {
+        case .go(let planned): plan = planned
+        case .waitForRelocation: return .relocation
+        case .needSpares(let count): return .spares(count)
+        }
+        while true {
+            do throws(BlockStoreError) {
+                try carryOut(plan, bytes, block)
+            } catch {
+                giveUp(plan)
+                throw error
+            }
+            let (end, drained) = state.withLock { state in
+                let end = state.ledger.finishWrite(plan)
+                return (end, state.takeDrained())
+            }
+            drained?.resume()
+            guard case .again(let again) = end else { return nil }
+            plan = again
+        }
+    }
+
+    /// Cuts a range at multiples of ``pieceSizeMax``.
+    func pieces(of range: Range<Int>) -> [Range<Int>] {
+        guard range.count > Self.pieceSizeMax else { return range.isEmpty ? [] : [range] }
+        return stride(from: range.lowerBound, to: range.upperBound, by: Self.pieceSizeMax).map {
+            $0..<min($0 + Self.pieceSizeMax, range.upperBound)
+        }
+    }
+
+    private func overcome(_ obstacle: WriteObstacle, _ attempts: Int) async throws(BlockStoreError) {
+        // Every attempt makes all spares free that can be; others may take them first, but not for ever.
+        guard attempts <= 1000 else {
+            throw BlockStoreError(.noSpace, "cannot write to the cache file: no spare sector becomes free")
+        }
+        switch obstacle {
+        case .relocation: await waitForRelocation()
+        case .spares: try await makeSpares()
+        }
+    }
+
+    /// Writes bytes and records: both in one piece wherever locations are neighbours, and the bytes first.
+    private func carryOut(
+        _ plan: WritePlan, _ bytes: UnsafeRawBufferPointer, _ block: BlockNumber
+    ) throws(BlockStoreError) {
+        let size = layout.sectorSize
+        try withScratch(plan.locations.count * CacheFileLayout.recordSize) { records throws(BlockStoreError) in
+            try withScratch(seal.isEncrypted ? bytes.count : 8) { sealed throws(BlockStoreError) in
+                for index in plan.locations.indices {
+                    var record = CacheFileRecord(
+                        block: block, slot: plan.slot, sector: plan.firstSector + index, kind: plan.isUser ? .user : .store,
+                        sequence: plan.sequence)
+                    let target = seal.isEncrypted ? sealed.part(index * size, size) : sealed
+                    seal.seal(bytes.part(index * size, size), &record, into: target)
+                    record.encode(
+                        into: records.part(index * CacheFileLayout.recordSize, CacheFileLayout.recordSize), seed: seed)
+                }
+                let stored = seal.isEncrypted ? UnsafeRawBufferPointer(sealed) : bytes
+                for run in CacheFile.runs(of: plan.locations) {
+                    let location = plan.locations[run.lowerBound]
+                    try disk.write(stored.part(run.lowerBound * size, run.count * size), at: layout.dataOffset(location))
+                    let part = records.part(
+                        run.lowerBound * CacheFileLayout.recordSize, run.count * CacheFileLayout.recordSize)
+                    try disk.write(UnsafeRawBufferPointer(part), at: layout.recordOffset(location))
+                }
+            }
+        }
+    }
+
+    /// After a failure the records of the write are erased, so that nothing of it can be taken for a version.
+    private func giveUp(_ plan: WritePlan) {
+        let (others, drained) = state.withLock { state in
+            let others = state.ledger.failWrite(plan)
+            return (others, state.takeDrained())
+        }
+        drained?.resume()
+        do throws(BlockStoreError) {
+            try eraseRecords(plan.locations)
+            state.withLock { $0.ledger.noteErased(others) }
+        } catch {
+            // The spares stay lost, and after a crash a version may come back that was never acknowledged.
+            distrust(error)
+        }
+    }
+
+    /// The indices of neighbouring locations.
+    static func runs(of locations: [Int]) -> [Range<Int>] {
+        var runs: [Range<Int>] = []
+        for (index, location) in locations.enumerated() {
+            if let last = runs.last, locations[last.upperBound - 1] + 1 == location {
+                runs[runs.count - 1] = last.lowerBound..<index + 1
+            } else {
+                runs.append(index..<index + 1)
+            }
+        }
+        return runs
+    }
+}
+
+extension CacheFile.State {
+    /// The maker of a commit, if it waited for the last rewrite and that has ended.
+    mutating func takeDrained() -> CheckedContinuation<Void, Never>? {
+        guard ledger.rewriteCount == 0 else { return nil }
+        defer { drain = nil }
+        return drain
+    }
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+internal import Cryptography
+internal import Logging
+internal import Synchronization
+
+/// A cache that outlives the process: a file in which every write is recorded, and from which the next start takes what the store does
+/// not have yet.
+///
+/// What is where, and what may be overwritten, is decided by ``Ledger``; this is the shell that reads and writes. The order on the disk
+/// that makes a crash harmless is argued in Docs/Formats/CacheFile.md "Why a crash loses nothing".
+///
+/// Beyond the contract of ``CacheStorage``, a block that is zeroed gives its slot back before the zeros are forgotten, and what a
+/// mark covers is what had returned when it was read.
+///
+/// - Concurrency: safe from anywhere, within the rules of the protocol. The ledger's lock is never held over I/O; two others are, that
+///   of the header and that of the zero log, which no read and no write of data takes.
+public final class CacheFile: CacheStorage {
+    /// What the ledger's lock guards.
+    struct State: Sendable {
+        /// Where everything is.
+        var ledger: Ledger
+        /// Whether somebody makes a commit.
+        var isCommitting = false
+        /// Who waits for the commit that runs.
+        var followers: [CheckedContinuation<CommitTurn, Never>] = []
+        /// Who waits for the next one, and will make it if first.
+        var waiting: [CheckedContinuation<CommitTurn, Never>] = []
+        /// The maker of a commit, while versions are being overwritten.
+        var drain: CheckedContinuation<Void, Never>?
+        /// Whether somebody brings sectors home.
+        var isRelocating = false
+        /// Who waits for that.
+        var relocationWaiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    /// The largest part of a block that is read or written at once.
+    static let pieceSizeMax = 128 << 10
+
+    let disk: any CacheFileDisk
+    let layout: CacheFileLayout
+    let seal: CacheFileSeal
+    let seed: UInt64
+    let logger: Logger
+    let state: Mutex<State>
+    let header: Mutex<CacheFileHeader>
+    let zeroLog: Mutex<ZeroLog>
+    let scan: Mutex<CacheFileScan?>
+
+    /// What an earlier run left, before anything is restored.
+    public let contents: CacheFileContents
+
+    /// Takes over a file that has been read.
+    init(disk: any CacheFileDisk, header: CacheFileHeader, seal: CacheFileSeal, scan: CacheFileScan, logger: Logger) {
+        self.disk = disk
+        self.seal = seal
+        self.logger = logger
+        layout = header.layout
+        seed = header.seed
+        contents = CacheFileContents(header: header, scan: scan)
+        var ledger = Ledger(layout: layout)
+        scan.fill(&ledger)
+        // What could not be written once may be in the page cache only: that such a file is promised again takes a new one.
+        ledger.isTrusted = !contents.isDistrusted
+        state = Mutex(State(ledger: ledger))
+        zeroLog = Mutex(ZeroLog(area: header.zeroArea, next: scan.zeroLogNext))
+        self.header = Mutex(header)
+        self.scan = Mutex(scan)
+    }
+
+    // MARK: What it is
+
+    /// How many blocks have room.
+    public var slotCount: Int { layout.slotCount }
+    /// Always.
+    public var isPersistent: Bool { true }
+    /// Until an fdatasync(2) fails.
+    public var isTrusted: Bool { state.withLock { $0.ledger.isTrusted } }
+    /// The number of the last write. A write by the user that has not returned yet will count as later.
+    public var mark: CacheMark {
+        state.withLock { state in
+            state.ledger.markTold = state.ledger.sequence
+            return CacheMark(rawValue: state.ledger.sequence)
+        }
+    }
+
+    // MARK: Slots
+
+    /// See ``CacheStorage/assign(_:to:)``.
+    public func assign(_ slot: CacheSlot, to block: BlockNumber) throws(BlockStoreError) {
+        let number = Int(slot.rawValue)
+        let (base, isUnsettled, isZeroed) = state.withLock { state in
+            let ledger = state.ledger
+            return (ledger.sequence, ledger.unsettled[number] != nil, ledger.zeroedSlots[number] != nil)
+        }
+        // What the slot held must not come to harm before its release, and the zeros in its place, are durable.
+        if isUnsettled { try settle() }
+        let descriptor = CacheFileDescriptor(.used, block: block, base: base)
+        if isZeroed {
+            // Forgetting zeros writes to the descriptors of such slots, too.
+            try zeroLog.withLock { _ throws(BlockStoreError) in
+                try write(descriptor, of: number)
+                state.withLock { _ = $0.ledger.zeroedSlots.removeValue(forKey: number) }
+            }
+        } else {
+            try write(descriptor, of: number)
+        }
+        state.withLock { $0.ledger.noteEmpty(number, base: base, wasDirty: false) }
+    }
+
+    /// See ``CacheStorage/release(_:of:wasDirty:)``.
+    public func release(_ slot: CacheSlot, of block: BlockNumber, wasDirty: Bool) throws(BlockStoreError) {
+        let number = Int(slot.rawValue)
+        let (base, zeroed, isForgotten) = state.withLock { state in
+            (state.ledger.sequence, state.ledger.zeros.sequence(of: block), state.ledger.isForgotten(block))
+        }
+        // Only the slot's mark says that the zeroing is no longer to be done, until its being forgotten is durable.
+        if isForgotten { try settle() }
+        var descriptor = CacheFileDescriptor(.free, block: block, base: base)
+        if wasDirty, let zeroed {
+            // In one record: either the data is there or the zeros are, whatever else reaches the disk.
+            descriptor.state = .zeroed
+            descriptor.zeroSequence = zeroed
+        }
+        try write(descriptor, of: number)
+        state.withLock { state in
+            state.ledger.noteEmpty(number, base: base, wasDirty: wasDirty)
+            if descriptor.state == .zeroed { state.ledger.zeroedSlots[number] = block }
+        }
+    }
+
+    /// See ``CacheStorage/setVersion(_:of:in:upTo:)``.
+    public func setVersion(
+        _ version: BlockVersion, of block: BlockNumber, in slot: CacheSlot, upTo mark: CacheMark
+    ) throws(BlockStoreError) {
+        let number = Int(slot.rawValue)
+        let (base, covered, needsSettling) = state.withLock { state in
+            let covered = state.ledger.recordableMark(mark.rawValue, of: number)
+            return (state.ledger.bases[number], covered, state.ledger.isTrusted && state.ledger.needsSettling(number, upTo: covered))
+        }
+        if needsSettling { try settle() }
+        var descriptor = CacheFileDescriptor(.used, block: block, base: base)
+        descriptor.mark = covered
+        descriptor.version = version
+        try write(descriptor, of: number)
+        state.withLock { $0.ledger.noteMark(covered, of: number) }
+    }
+
+    /// See ``CacheStorage/version(of:in:)``.
+    public func version(of block: BlockNumber, in slot: CacheSlot) -> BlockVersion {
+        let number = Int(slot.rawValue)
+        let descriptor = withUnsafeTemporaryAllocation(byteCount: CacheFileLayout.descriptorSize, alignment: 8) { bytes in
+            do throws(BlockStoreError) {
+                try disk.read(into: bytes, at: layout.descriptorOffset(number))
+                return CacheFileDescriptor(UnsafeRawBufferPointer(bytes), slot: number, seed: seed)
+            } catch {
+                logger.warning("cannot read a version from the cache file", metadata: ["cause": "\(error)"])
+                return nil
+            }
+        }
+        guard let descriptor, descriptor.state == .used, descriptor.block == block else { return .unknown }
+        return descriptor.version
+    }
+
+    // MARK: Smaller parts
+
+    func write(_ descriptor: CacheFileDescriptor, of slot: Int) throws(BlockStoreError) {
+        try withScratch(CacheFileLayout.descriptorSize) { bytes throws(BlockStoreError) in
+            descriptor.encode(into: bytes, slot: slot, seed: seed)
+            try disk.write(UnsafeRawBufferPointer(bytes), at: layout.descriptorOffset(slot))
+        }
+    }
+
+    /// Erases records, so that what they say never counts again.
+    func eraseRecords(_ locations: some Sequence<Int>) throws(BlockStoreError) {
+        for location in locations {
+            try withScratch(CacheFileLayout.recordSize) { bytes throws(BlockStoreError) in
+                bytes.initializeMemory(as: UInt8.self, repeating: 0)
+                try disk.write(UnsafeRawBufferPointer(bytes), at: layout.recordOffset(location))
+            }
+        }
+    }
+
+    /// Makes what has been written durable at once, blocking the thread: for the few cases in which one record must not reach
+    /// the disk before another, and no commit has come between them by itself.
+    func settle() throws(BlockStoreError) {
+        // Without trust nothing is promised; and what is in the file then is never applied unasked.
+        guard isTrusted else { return }
+        do throws(BlockStoreError) {
+            try disk.settle()
+        } catch {
+            distrust(error)
+            throw error
+        }
+    }
+}
+
+/// Lends `count` bytes, aligned to 8. As `withUnsafeTemporaryAllocation`, which has no typed errors.
+func withScratch<Result>(
+    _ count: Int, _ body: (UnsafeMutableRawBufferPointer) throws(BlockStoreError) -> Result
+) throws(BlockStoreError) -> Result {
+    let outcome: Swift.Result<Result, BlockStoreError> = withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { bytes in
+        do throws(BlockStoreError) { return .success(try body(bytes)) } catch { return .failure(error) }
+    }
+    return try outcome.get()
+}
