@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+import StoreTesting
+import Synchronization
+
+@testable import BlockStores
+
+/// A file in memory that remembers in which order it was written and made durable, so that crashes can be played.
+final class CacheFileRecorder: CacheFileDisk {
+    /// What happened.
+    enum Event: Sendable {
+        case write(offset: Int, bytes: [UInt8])
+        case syncBegan(Int)
+        case syncEnded(Int)
+    }
+    struct State: Sendable {
+        var bytes: [UInt8]
+        var events: [Event] = []
+        var syncCount = 0
+        var writeCount = 0
+        var failsWrites = false
+        var failsSyncs = false
+        var room = UInt64.max
+    }
+
+    let state: Mutex<State>
+    private let original: [UInt8]
+    /// Called in the middle of a commit, when it has begun and has not ended.
+    let duringSync = Mutex<(@Sendable () -> Void)?>(nil)
+
+    init(_ bytes: [UInt8] = []) {
+        original = bytes
+        state = Mutex(State(bytes: bytes))
+    }
+
+    /// How much has happened.
+    var now: Int { state.withLock { $0.events.count } }
+    var bytes: [UInt8] { state.withLock { $0.bytes } }
+
+    func read(into target: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(BlockStoreError) {
+        state.withLock { state in
+            target.initializeMemory(as: UInt8.self, repeating: 0)
+            let start = min(Int(offset), state.bytes.count)
+            let end = min(start + target.count, state.bytes.count)
+            state.bytes[start..<end].withUnsafeBytes { target.copyMemory(from: $0) }
+        }
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(BlockStoreError) {
+        let isDone = state.withLock { state in
+            guard !state.failsWrites else { return false }
+            state.writeCount += 1
+            state.events.append(.write(offset: Int(offset), bytes: Array(bytes)))
+            Self.apply(Array(bytes)[...], at: Int(offset), to: &state.bytes)
+            return true
+        }
+        if !isDone { throw BlockStoreError(.io, "the recorder fails") }
+    }
+
+    func synchronize() throws(BlockStoreError) { try synchronize(hook: duringSync.withLock { $0 }) }
+    func settle() throws(BlockStoreError) { try synchronize(hook: nil) }
+
+    private func synchronize(hook: (@Sendable () -> Void)?) throws(BlockStoreError) {
+        let number: Int? = state.withLock { state in
+            guard !state.failsSyncs else { return nil }
+            state.syncCount += 1
+            state.events.append(.syncBegan(state.syncCount))
+            return state.syncCount
+        }
+        guard let number else { throw BlockStoreError(.io, "the recorder fails") }
+        hook?()
+        state.withLock { $0.events.append(.syncEnded(number)) }
+    }
+
+    func reserve(_ count: UInt64, at offset: UInt64) throws(BlockStoreError) {
+        let hasRoom = state.withLock { offset + count <= $0.room }
+        if !hasRoom { throw BlockStoreError(.noSpace, "the recorder is full") }
+    }
+
+    /// What the disk may hold after a crash: all that was written before the last fdatasync began that had ended; of the rest, each disk
+    /// sector with the given probability.
+    ///
+    /// - Parameter moment: How much had happened.
+    func image(at moment: Int, survival: Double, _ generator: inout SeededGenerator) -> [UInt8] {
+        let events = state.withLock { Array($0.events[..<moment]) }
+        var began: [Int: Int] = [:]
+        var durable = 0
+        for (index, event) in events.enumerated() {
+            switch event {
+            case .syncBegan(let number): began[number] = index
+            case .syncEnded(let number): durable = max(durable, began[number] ?? 0)
+            case .write: break
+            }
+        }
+        var image = original
+        for (index, event) in events.enumerated() {
+            guard case .write(let offset, let bytes) = event else { continue }
+            if index < durable || survival >= 1 {
+                Self.apply(bytes[...], at: offset, to: &image)
+                continue
+            }
+            var start = 0
+            while start < bytes.count {
+                let end = min(bytes.count, (offset + start) / 512 * 512 + 512 - offset)
+                if generator.chance(survival) { Self.apply(bytes[start..<end], at: offset + start, to: &image) }
+                start = end
+            }
+        }
+        return image
+    }
+
+    private static func apply(_ bytes: ArraySlice<UInt8>, at offset: Int, to image: inout [UInt8]) {
+        let end = offset + bytes.count
+        if image.count < end { image.append(contentsOf: repeatElement(0, count: end - image.count)) }
+        image.replaceSubrange(offset..<end, with: bytes)
+    }
+}
