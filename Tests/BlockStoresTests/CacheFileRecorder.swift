@@ -103,7 +103,9 @@ final class CacheFileRecorder: CacheFileDisk {
             var start = 0
             while start < bytes.count {
                 let end = min(bytes.count, (offset + start) / 512 * 512 + 512 - offset)
-                if generator.chance(survival) { Self.apply(bytes[start..<end], at: offset + start, to: &image) }
+                if generator.next() % 1000 < UInt64(survival * 1000) {
+                    Self.apply(bytes[start..<end], at: offset + start, to: &image)
+                }
                 start = end
             }
         }
@@ -113,6 +115,8 @@ final class CacheFileRecorder: CacheFileDisk {
     private static func apply(_ bytes: ArraySlice<UInt8>, at offset: Int, to image: inout [UInt8]) {
         let end = offset + bytes.count
         if image.count < end { image.append(contentsOf: repeatElement(0, count: end - image.count)) }
-        image.replaceSubrange(offset..<end, with: bytes)
+        image.withUnsafeMutableBytes { image in
+            bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(rebasing: image[offset..<end]).copyMemory(from: $0) }
+        }
     }
 }

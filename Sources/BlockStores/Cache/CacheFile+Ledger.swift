@@ -84,7 +84,7 @@ extension CacheFile {
         var cleaning: [Cleaning] = []
         /// Slots with sectors that were overwritten and not committed.
         var replaced: [Int: Replaced] = [:]
-        /// Slots that were released with data the store lacks; not to be used before that is durable.
+        /// Slots that were released, and must not be used before that is durable.
         var unsettled: [Int: UInt64] = [:]
         /// Slots whose descriptor says that a block was zeroed, and which.
         var zeroedSlots: [Int: BlockNumber] = [:]
@@ -133,12 +133,16 @@ extension CacheFile {
         // MARK: Slots
 
         /// `slot` holds nothing from now on; its descriptor, with `base`, is written already.
+        ///
+        /// - Parameter wasDirty: Whether its data is lost with it, because the block was zeroed.
         mutating func noteEmpty(_ slot: Int, base: UInt64, wasDirty: Bool) {
+            // If the slot's homes were overwritten before that is durable, a crash could bring back the old version that a spare still has.
+            let isShadowed = layout.homes(of: slot).contains { shadowed[$0] != nil || left[$0] != nil }
             clear(slot)
             bases[slot] = base
             lastUser[slot] = 0
             hasNews = true
-            unsettled[slot] = wasDirty ? round : nil
+            unsettled[slot] = wasDirty || isShadowed ? round : nil
         }
 
         private mutating func clear(_ slot: Int) {

@@ -186,9 +186,13 @@ public final class CacheFile: CacheStorage {
     /// the disk before another, and no commit has come between them by itself.
     func settle() throws(BlockStoreError) {
         // Without trust nothing is promised; and what is in the file then is never applied unasked.
+        let (isTrusted, unsettled) = state.withLock { ($0.ledger.isTrusted, $0.ledger.unsettled) }
         guard isTrusted else { return }
         do throws(BlockStoreError) {
             try disk.settle()
+            state.withLock { state in
+                for (slot, round) in unsettled where state.ledger.unsettled[slot] == round { state.ledger.unsettled[slot] = nil }
+            }
         } catch {
             distrust(error)
             throw error
