@@ -167,14 +167,16 @@ public struct Stack: Sendable {
             logger: logger)
         let volume = try await Volume.open(
             over: objects.top, options, token: token, keyParameters: keyParameters, pool: pool, timeline: timeline,
-            logger: logger
-        ) { decision throws(VolumeError) in
-            try settings.consistency?.check(decision.geometry)
-            onDetected(decision)
-            guard let cacheFile, let cache = settings.cache else { return nil }
-            return try cacheFile.open(
-                decision.geometry, slotCount: cache.settings(for: decision.geometry).slotCount)
-        }
+            logger: logger,
+            onDetected: { decision throws(VolumeError) in
+                try settings.consistency?.check(decision.geometry)
+                onDetected(decision)
+            },
+            claim: { geometry, key throws(VolumeError) in
+                guard let cacheFile, let cache = settings.cache else { return nil }
+                return try cacheFile.open(
+                    geometry, slotCount: cache.settings(for: geometry).slotCount, key: cache.file?.isPlain == true ? nil : key)
+            })
         objects.retrying?.askBeforeRepeats(volume.repeatPermit)
         let checked = { (next: any BlockStore, name: String) -> any BlockStore in
             settings.isChecked ? CheckedStore(over: next, name: name, logger: logger) : next
@@ -210,10 +212,9 @@ public struct Stack: Sendable {
     ) throws(VolumeError) -> BlockCache? {
         guard let settings else { return nil }
         let cache = settings.settings(for: volume.geometry)
-        let file = try cacheFile?.storage(key: settings.file?.isPlain == true ? nil : volume.cacheKey)
         do throws(BlockStoreError) {
             let storage: any CacheStorage =
-                if let file { file } else {
+                if let cacheFile { cacheFile.storage } else {
                     try MemoryCacheStorage(slotCount: cache.slotCount, blockSize: volume.geometry.blockSize)
                 }
             return try BlockCache(

@@ -28,6 +28,9 @@ public struct MountClaim: Sendable {
     public var token: MountToken?
     /// How many blocks it holds that the store does not have, blocks to be zeroed included.
     public var unsavedBlockCount: Int
+    /// Whether they may be older than what was flushed, since the local disk has failed: then they are never written unasked.
+    public var isDoubtful: Bool
+
     /// What the user wants done with them.
     public enum Decision: Sendable {
         /// Nothing was said: where it is not certain that they belong to the volume, it is not mounted.
@@ -47,12 +50,13 @@ public struct MountClaim: Sendable {
 
     /// Makes a claim.
     public init(
-        place: String, token: MountToken?, unsavedBlockCount: Int, decision: Decision,
+        place: String, token: MountToken?, unsavedBlockCount: Int, isDoubtful: Bool, decision: Decision,
         record: @escaping @Sendable (MountToken) throws(VolumeError) -> Void
     ) {
         self.place = place
         self.token = token
         self.unsavedBlockCount = unsavedBlockCount
+        self.isDoubtful = isDoubtful
         self.decision = decision
         self.record = record
     }

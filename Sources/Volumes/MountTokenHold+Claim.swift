@@ -14,6 +14,7 @@ extension MountTokenHold {
     func takeOver(_ record: MountTokenRecord?, by claim: MountClaim) throws(VolumeError) -> MountToken? {
         let isDiscarded = claim.decision == .discard && claim.unsavedBlockCount > 0
         if claim.isOf(record), let token = claim.token {
+            guard claim.unsavedBlockCount == 0 || !claim.isDoubtful || claim.decision != .undecided else { throw doubtful(claim) }
             if isDiscarded { try claim.record(token) }
             logger.notice(
                 "continuing with the mount token of an earlier run on this machine, which did not end in order",
@@ -43,6 +44,14 @@ extension MountTokenHold {
                     + "mount it once without --readOnly, so that they are written")
         }
         return claim.isOf(record)
+    }
+
+    private func doubtful(_ claim: MountClaim) -> VolumeError {
+        VolumeError(
+            .unsavedData,
+            "cannot mount \(volume): \(claim.place) holds \(claim.unsavedBlocks) that the store does not have, but the local disk "
+                + "has failed since, so they may be older than what was flushed; use --recoverDirty=apply to write them all the "
+                + "same, or --recoverDirty=discard to set the file aside")
     }
 
     private func unsaved(_ record: MountTokenRecord?, _ claim: MountClaim) -> VolumeError {

@@ -40,14 +40,12 @@ public final class Volume: Sendable {
         }
     }
 
-    /// 32 bytes under which data of this volume is kept on a local disk; nil when the volume is not encrypted.
+    /// What the key is for under which data of a volume is kept on a local disk, as its derivation says it.
     ///
-    /// Made from the key of the volume's blocks, and of no use to find that out: whoever has the cache and this key cannot read the
-    /// bucket.
+    /// The key is made from that of the volume's blocks, and of no use to find that out: whoever has the cache and its key cannot
+    /// read the bucket.
     ///
     /// - Source: Docs/Formats/Encryption.md "The key of the cache file".
-    package let cacheKey: SecretBytes?
-    /// What the key of the cache is for, as its derivation says it.
     static let cacheKeyLabel = "s3backer cache file 1"
 
     private let hold: MountTokenHold?
@@ -55,11 +53,9 @@ public final class Volume: Sendable {
     private let logger: Logger
 
     private init(
-        blocks: DirectVolume, decision: GeometryDecision, cacheKey: SecretBytes?, hold: MountTokenHold?,
-        timeline: any Timeline, logger: Logger
+        blocks: DirectVolume, decision: GeometryDecision, hold: MountTokenHold?, timeline: any Timeline, logger: Logger
     ) {
         self.blocks = blocks
-        self.cacheKey = cacheKey
         self.decision = decision
         self.hold = hold
         self.timeline = timeline
@@ -101,29 +97,30 @@ public final class Volume: Sendable {
         onDetected: @Sendable (GeometryDecision) throws(VolumeError) -> Void = { _ in }
     ) async throws(VolumeError) -> Volume {
         try await open(
-            over: objects, options, token: token, keyParameters: .forVolumes, pool: pool, timeline: timeline, logger: logger
-        ) { decision throws(VolumeError) in
-            try onDetected(decision)
-            return nil
-        }
+            over: objects, options, token: token, keyParameters: .forVolumes, pool: pool, timeline: timeline, logger: logger,
+            onDetected: onDetected, claim: { _, _ in nil })
     }
 
     /// As the public one.
     ///
     /// - Parameters:
     ///   - keyParameters: How hard the password of a new key object is to try.
-    ///   - onDetected: Also finds what an earlier run left on this machine, which it can only do when the size of a block is known.
+    ///   - claim: Finds what an earlier run left on this machine, once the sizes are known, and the key that such data is
+    ///     encrypted with (``cacheKeyLabel``; nil without encryption), and before the mount token is looked at.
     package static func open(
         over objects: any ObjectStore, _ options: VolumeOptions, token: MountToken, keyParameters: ScryptParameters,
         pool: BufferPool, timeline: any Timeline, logger: Logger,
-        onDetected: @Sendable (GeometryDecision) throws(VolumeError) -> MountClaim?
+        onDetected: @Sendable (GeometryDecision) throws(VolumeError) -> Void,
+        claim makeClaim: @Sendable (BlockGeometry, SecretBytes?) throws(VolumeError) -> MountClaim?
     ) async throws(VolumeError) -> Volume {
         let (answer, decision) = try await detect(over: objects, options)
-        let claim = try onDetected(decision)
+        try onDetected(decision)
         let opening = CodecOpening(
             options: options, geometry: decision.geometry, probe: probe(objects, options), pool: pool, timeline: timeline,
             logger: logger, keyParameters: keyParameters)
         let outcome = try await opening.check(answer)
+        var claim: MountClaim?
+        if case .ready(let codec) = outcome { claim = try makeClaim(decision.geometry, codec.derivedKey(for: cacheKeyLabel)) }
         let hold = MountTokenHold(over: objects, options, timeline: timeline, logger: logger)
         var fence: MountTokenGuard?
         if options.usesMountToken {
@@ -138,10 +135,17 @@ public final class Volume: Sendable {
         do throws(VolumeError) {
             switch outcome {
             case .ready(let stack): codec = stack
-            case .needsKey: codec = try await opening.makeKey(token)
+            case .needsKey:
+                codec = try await opening.makeKey(token)
+                // A new volume: what is there was not its own, and the file gets the token as soon as there is a key for it.
+                claim = try makeClaim(decision.geometry, codec.derivedKey(for: cacheKeyLabel))
+                if let claim {
+                    _ = try hold.takeOver(nil, by: claim)
+                    try claim.record(token)
+                }
             }
         } catch {
-            if let fence, claim?.unsavedBlockCount ?? 0 == 0 { await giveUp(fence.token, hold, logger) }
+            if let fence { await giveUp(fence.token, hold, logger) }
             throw error
         }
         let blocks = DirectVolume(
@@ -150,8 +154,7 @@ public final class Volume: Sendable {
             checksSizes: answer == nil && !options.isForced, fence: fence, limits: options.limits, timeline: timeline,
             logger: logger)
         return Volume(
-            blocks: blocks, decision: decision, cacheKey: codec.derivedKey(for: Self.cacheKeyLabel),
-            hold: fence == nil ? nil : hold,
+            blocks: blocks, decision: decision, hold: fence == nil ? nil : hold,
             timeline: timeline, logger: logger)
     }
 

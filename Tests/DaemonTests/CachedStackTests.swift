@@ -59,7 +59,7 @@ struct CachedStackTests {
             group.cancelAll()
             try await group.waitForAll()
         }
-        mount.custody.close(isInOrder: true)
+        await mount.custody.close(isInOrder: true)
     }
 
     private func storedToken() async throws -> UInt32? {
@@ -84,7 +84,7 @@ struct CachedStackTests {
         #expect(disk.takeLog() == ["record 7"])
         #expect(try await storedToken() == 7)
         try await close(mount)
-        #expect(disk.takeLog() == ["record none", "close"])
+        #expect(disk.takeLog() == ["close"])
         #expect(try await storedToken() == nil)
     }
 
@@ -131,7 +131,7 @@ struct CachedStackTests {
         #expect(disk.takeLog() == [])
         disk.state.withLock { $0.isOpen = false }
         let mount = try await open(8, .discard, isForced: true)
-        #expect(disk.takeLog() == ["close", "set aside", "record 8"])
+        #expect(disk.takeLog() == ["set aside", "record 8"])
         #expect(mount.stack.cache?.unsavedCount == 0)
         try await close(mount)
         #expect(disk.state.withLock { $0.aside.map(\.unsaved) } == [[5: 0x55]])
@@ -142,7 +142,7 @@ struct CachedStackTests {
     func discardedAfterCrash() async throws {
         try await crash([5: 0x55])
         let mount = try await open(8, .discard)
-        #expect(disk.takeLog() == ["close", "set aside", "record 7"])
+        #expect(disk.takeLog() == ["set aside", "record 7"])
         #expect(mount.stack.volume.mountToken?.rawValue == 7 && mount.stack.cache?.unsavedCount == 0)
         try await close(mount)
     }
@@ -159,10 +159,33 @@ struct CachedStackTests {
         let mount = try await open(8, isReadOnly: true)
         #expect(mount.stack.volume.mountToken == nil)
         await #expect(throws: BlockStoreError.self) { try await mount.stack.disk.zero(0..<4096, .foreground) }
-        mount.custody.close(isInOrder: false)
-        #expect(disk.takeLog() == ["close"])
+        await mount.custody.close(isInOrder: false)
+        #expect(disk.takeLog() == ["close with token"])
         #expect(try await storedToken() == 7)
         #expect(disk.state.withLock { $0.file?.token } == 7)
+    }
+
+    @Test("--reset-mounted-flag refuses while the cache file has unsaved data, or is in use")
+    func reset() async throws {
+        let message = {
+            do throws(UserError) {
+                try ResetMountToken.check(disk.place, of: "memory")
+                return "nothing"
+            } catch { return error.message }
+        }
+        #expect(message() == "nothing")
+        try await crash([5: 0x55, 6: 0x66])
+        #expect(
+            message()
+                == "cannot reset the mount token of memory: cache file \"/c\" holds 2 blocks that the store does not have; mount the "
+                + "volume with it once, so that they are written")
+        let mount = try await open(8)
+        #expect(
+            message()
+                == "cannot reset the mount token of memory: cache file \"/c\" is in use; without --blockCacheFile no cache file is "
+                + "looked at")
+        try await close(mount)
+        #expect(message() == "nothing")
     }
 
     @Test("a file that cannot be used is named, and no token is left")

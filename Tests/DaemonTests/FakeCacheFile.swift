@@ -31,20 +31,29 @@ final class FakeCacheDisk: Sendable {
     var place: CacheFilePlace {
         CacheFilePlace(
             path: "/c",
-            open: { [self] geometry, slotCount throws(BlockStoreError) in
+            open: { [self] geometry, slotCount, key throws(BlockStoreError) in
                 try state.withLock { (state) throws(BlockStoreError) in
                     if let failure = state.failure { throw failure }
                     guard !state.isOpen else { throw BlockStoreError(.io, "cache file \"/c\" is in use") }
                     state.isOpen = true
                     state.file = state.file ?? File()
+                    state.file?.key = key?.withBytes { Array($0) }
                 }
-                return FakeCacheFile(on: self, geometry, slotCount: slotCount)
+                return try FakeCacheFile(on: self, geometry, slotCount: slotCount)
+            },
+            inspect: { [self] () throws(BlockStoreError) in
+                try state.withLock { (state) throws(BlockStoreError) in
+                    guard !state.isOpen else { throw BlockStoreError(.io, "cache file \"/c\" is in use") }
+                    return state.file?.unsaved.count
+                }
             },
             setAside: { [self] () throws(BlockStoreError) in
                 state.withLock { state in
                     state.log.append("set aside")
                     if let file = state.file { state.aside.append(file) }
                     state.file = nil
+                    // Locks are those of the file, not of its name.
+                    state.isOpen = false
                     return "/c.1"
                 }
             })
@@ -58,43 +67,8 @@ final class FakeCacheDisk: Sendable {
     }
 }
 
-/// The file, open.
+/// The file, open. Blocks that came from an earlier run are restored, and count as saved once the store has them.
 final class FakeCacheFile: OpenCacheFile {
-    private let disk: FakeCacheDisk
-    private let geometry: BlockGeometry
-    private let slotCount: Int
-
-    init(on disk: FakeCacheDisk, _ geometry: BlockGeometry, slotCount: Int) {
-        self.disk = disk
-        self.geometry = geometry
-        self.slotCount = slotCount
-    }
-
-    var token: UInt32? { disk.state.withLock { $0.file?.token } }
-    var unsavedBlockCount: Int { disk.state.withLock { $0.file?.unsaved.count ?? 0 } }
-
-    func record(token: UInt32?) throws(BlockStoreError) {
-        disk.state.withLock { state in
-            state.log.append("record \(token.map { String($0) } ?? "none")")
-            state.file?.token = token
-        }
-    }
-
-    func storage(key: SecretBytes?) throws(BlockStoreError) -> any CacheStorage {
-        disk.state.withLock { $0.file?.key = key?.withBytes { Array($0) } }
-        return try FakeCacheStorage(on: disk, geometry, slotCount: slotCount)
-    }
-
-    func close() {
-        disk.state.withLock { state in
-            state.log.append("close")
-            state.isOpen = false
-        }
-    }
-}
-
-/// Blocks of the file: whole ones that came from an earlier run are restored, and count as saved once the store has them.
-final class FakeCacheStorage: CacheStorage {
     private let disk: FakeCacheDisk
     private let memory: MemoryCacheStorage
     private let geometry: BlockGeometry
@@ -108,6 +82,25 @@ final class FakeCacheStorage: CacheStorage {
         self.geometry = geometry
         self.slotCount = slotCount
         memory = try MemoryCacheStorage(slotCount: slotCount, blockSize: geometry.blockSize)
+    }
+
+    var token: UInt32? { disk.state.withLock { $0.file?.token } }
+    var unsavedBlockCount: Int { disk.state.withLock { $0.file?.unsaved.count ?? 0 } }
+    let isDoubtful = false
+
+    func record(token: UInt32?) throws(BlockStoreError) {
+        disk.state.withLock { state in
+            state.log.append("record \(token.map { String($0) } ?? "none")")
+            state.file?.token = token
+        }
+    }
+
+    func close(keepsToken: Bool) async throws(BlockStoreError) {
+        disk.state.withLock { state in
+            state.log.append(keepsToken ? "close with token" : "close")
+            if !keepsToken { state.file?.token = nil }
+            state.isOpen = false
+        }
     }
 
     func restore() throws(BlockStoreError) -> (blocks: [RestoredBlock], zeros: BlockSet) {

@@ -90,7 +90,8 @@ struct EncryptedFixture: Sendable {
     func open(_ options: VolumeOptions) async throws(VolumeError) -> Volume {
         try await Volume.open(
             over: store, options, token: MountToken(rawValue: 7), keyParameters: quickScrypt,
-            pool: BufferPool(retainedBytesMax: 0), timeline: timeline, logger: log.logger, onDetected: { _ in nil })
+            pool: BufferPool(retainedBytesMax: 0), timeline: timeline, logger: log.logger, onDetected: { _ in },
+            claim: { _, _ in nil })
     }
 
     /// Makes the volume, writes `blocks`, each filled with its number plus one, and closes it.

@@ -32,9 +32,11 @@ struct MountClaimTests {
         MountTokenHold(of: object, volume: "bucket \"b/vm\"", window: window, timeline: timeline, logger: quiet)
     }
 
-    private func claim(_ token: MountToken?, unsaved: Int, _ decision: MountClaim.Decision = .undecided) -> MountClaim {
+    private func claim(_ token: MountToken?, unsaved: Int, _ decision: MountClaim.Decision = .undecided, isDoubtful: Bool = false)
+        -> MountClaim
+    {
         MountClaim(
-            place: "cache file \"/c\"", token: token, unsavedBlockCount: unsaved, decision: decision
+            place: "cache file \"/c\"", token: token, unsavedBlockCount: unsaved, isDoubtful: isDoubtful, decision: decision
         ) { [recorded, store] token throws(VolumeError) in
             guard !recorded.fails.withLock({ $0 }) else { throw VolumeError(.cacheFile, "the disk is full") }
             recorded.tokens.withLock { $0.append((token, store.takeLog().filter { $0.hasPrefix("PUT") })) }
@@ -73,6 +75,17 @@ struct MountClaimTests {
                 + "that, or --recoverDirty=discard to set the file aside")
         #expect(try await object.read(.foreground)?.token == (isForeign ? foreign : nil))
         #expect(recorded.tokens.withLock { $0.isEmpty })
+    }
+
+    @Test("after the local disk has failed, unsaved data is not written unasked, though the token is our own")
+    func doubtful() async throws {
+        try await object.put(old, .none)
+        let error = await #expect(throws: VolumeError.self) {
+            try await hold.acquire(fresh, isForced: true, claim(old, unsaved: 3, isDoubtful: true))
+        }
+        #expect(error?.code == .unsavedData && error?.message.contains("the local disk has failed since") == true)
+        #expect(try await hold.acquire(fresh, isForced: false, claim(old, unsaved: 3, .apply, isDoubtful: true)) == old)
+        #expect(try await hold.acquire(fresh, isForced: false, claim(old, unsaved: 0, isDoubtful: true)) == old)
     }
 
     @Test("one block is not called blocks")

@@ -9,7 +9,7 @@ package import Volumes
 
 /// The cache file of one mount, from the moment when the sizes are known to the end.
 ///
-///     start   sizes known -> open, lock -> claim: token and unsaved data -> mount token -> key known -> storage
+///     start   sizes and key known -> open, lock -> claim: token and unsaved data -> mount token -> storage
 ///     end     everything in the store -> token given back -> token struck out in the file -> close
 ///             not everything          -> token stays in both                              -> close
 ///
@@ -21,10 +21,9 @@ package import Volumes
 package final class CacheFileCustody: Sendable {
     private struct State {
         var file: (any OpenCacheFile)?
-        var storage: (any CacheStorage)?
+        /// Opens the file again, after it was renamed.
+        var reopen: (@Sendable () throws(BlockStoreError) -> any OpenCacheFile)?
         var isDiscarding = false
-        var geometry: BlockGeometry?
-        var slotCount = 0
     }
     private let state = Mutex(State())
     private let place: CacheFilePlace
@@ -52,21 +51,23 @@ package final class CacheFileCustody: Sendable {
 
     /// Opens the file.
     ///
-    /// - Parameter slotCount: How many blocks it shall hold.
+    /// - Parameters:
+    ///   - slotCount: How many blocks it shall hold.
+    ///   - key: What its data is encrypted with, 32 bytes; nil keeps it plain.
     /// - Returns: What it says about the mount token.
     /// - Throws: `.cacheFile`.
-    package func open(_ geometry: BlockGeometry, slotCount: Int) throws(VolumeError) -> MountClaim {
-        let file = try mounting { () throws(BlockStoreError) in try place.open(geometry, slotCount) }
+    package func open(_ geometry: BlockGeometry, slotCount: Int, key: SecretBytes?) throws(VolumeError) -> MountClaim {
+        let open = { @Sendable [place] () throws(BlockStoreError) in try place.open(geometry, slotCount, key) }
+        let file = try mounting(open)
         let isDiscarding = recovery == .discard && file.unsavedBlockCount > 0
         state.withLock { state in
             state.file = file
+            state.reopen = open
             state.isDiscarding = isDiscarding
-            state.geometry = geometry
-            state.slotCount = slotCount
         }
         return MountClaim(
             place: name, token: file.token.flatMap { MountToken(recorded: $0) }, unsavedBlockCount: file.unsavedBlockCount,
-            decision: recovery.map { $0 == .apply ? .apply : .discard } ?? .undecided
+            isDoubtful: file.isDoubtful, decision: recovery.map { $0 == .apply ? .apply : .discard } ?? .undecided
         ) { [self] token throws(VolumeError) in
             try record(token)
         }
@@ -75,45 +76,34 @@ package final class CacheFileCustody: Sendable {
     /// How many blocks the file holds from an earlier run that the store does not have; none once they are set aside.
     package var unsavedBlockCount: Int { state.withLock { $0.isDiscarding ? 0 : $0.file?.unsavedBlockCount ?? 0 } }
 
-    /// The place for blocks, in the file that ``open(_:slotCount:)`` opened.
-    ///
-    /// - Throws: `.cacheFile`.
-    package func storage(key: SecretBytes?) throws(VolumeError) -> any CacheStorage {
+    /// The place for blocks, in the file that ``open(_:slotCount:key:)`` opened.
+    package var storage: any CacheStorage {
         guard let file = state.withLock({ $0.file }) else { preconditionFailure("a cache file is opened before it is used") }
-        let storage = try mounting { () throws(BlockStoreError) in try file.storage(key: key) }
-        state.withLock { $0.storage = storage }
-        return storage
+        return file
     }
 
     /// Whether what a ``commit()`` has made durable is found again by the next mount.
-    package var isTrusted: Bool { state.withLock { $0.storage?.isTrusted ?? false } }
+    package var isTrusted: Bool { state.withLock { $0.file?.isTrusted ?? false } }
 
     /// Makes durable what the cache has written to the file.
     ///
     /// - Throws: `.io` when that failed.
-    package func commit() async throws(BlockStoreError) { try await state.withLock({ $0.storage })?.commit() }
+    package func commit() async throws(BlockStoreError) { try await state.withLock({ $0.file })?.commit() }
 
     /// Closes the file.
     ///
     /// - Parameter isInOrder: Whether the store has everything and the mount token was given back.
-    package func close(isInOrder: Bool) {
+    package func close(isInOrder: Bool) async {
         let file = state.withLock { state in
-            defer {
-                state.file = nil
-                state.storage = nil
-            }
+            defer { state.file = nil }
             return state.file
         }
-        guard let file else { return }
-        if isInOrder {
-            do throws(BlockStoreError) {
-                try file.record(token: nil)
-            } catch {
-                // Harmless: a token that is not in the store counts for nothing without unsaved data.
-                logger.warning("cannot close \(name) in order", metadata: ["cause": "\(error.message)"])
-            }
+        do throws(BlockStoreError) {
+            try await file?.close(keepsToken: !isInOrder)
+        } catch {
+            // Harmless: without unsaved data a token that is not in the store counts for nothing, and with it the token stays.
+            logger.warning("cannot close the cache file in order", metadata: ["cause": "\(error.message)"])
         }
-        file.close()
     }
 
     /// Records the token of the mount that begins, in a new file if the old one is to be discarded.
@@ -125,18 +115,13 @@ package final class CacheFileCustody: Sendable {
     }
 
     private func discard() throws(BlockStoreError) {
-        let (file, geometry, slotCount) = state.withLock { state in
-            defer { state.file = nil }
-            return (state.file, state.geometry, state.slotCount)
-        }
-        guard let file, let geometry else { preconditionFailure("a cache file is opened before it is discarded") }
-        let count = file.unsavedBlockCount
-        file.close()
+        let (count, reopen) = state.withLock { ($0.file?.unsavedBlockCount ?? 0, $0.reopen) }
+        guard let reopen else { preconditionFailure("a cache file is opened before it is discarded") }
         let path = try place.setAside()
         logger.warning(
             "a cache file with unsaved data was set aside because of --recoverDirty=discard; remove it when it is not wanted",
             metadata: ["file": "\(place.path)", "now": "\(path)", "unsaved": "\(count)"])
-        let fresh = try place.open(geometry, slotCount)
+        let fresh = try reopen()
         state.withLock { state in
             state.file = fresh
             state.isDiscarding = false

@@ -9,7 +9,8 @@ extension CacheFilePlace {
     init(_ file: CacheFileSettings, volume: String, isForced: Bool, logger: Logger) {
         let refusal = BlockStoreError(.io, "cannot use cache file \"\(file.path)\": it is not in this build")
         self.init(
-            path: file.path, open: { _, _ throws(BlockStoreError) in throw refusal },
+            path: file.path, open: { _, _, _ throws(BlockStoreError) in throw refusal },
+            inspect: { () throws(BlockStoreError) in throw refusal },
             setAside: { () throws(BlockStoreError) in throw refusal })
     }
 }

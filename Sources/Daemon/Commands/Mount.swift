@@ -70,7 +70,7 @@ struct Mount {
         let isInOrder = LastWrites(of: stack, cacheFile, process).finish()
         writeBack?.cancel()
         writeBack?.wait()
-        cacheFile?.close(isInOrder: isInOrder)
+        BlockingTask(on: process.ioPool) { await cacheFile?.close(isInOrder: isInOrder) }.wait()
         if case .success(.unmounted) = outcome { process.ioPool.shutDown() }
         switch outcome {
         case .success(.unmounted): return isInOrder ? 0 : 1
@@ -123,7 +123,6 @@ struct Mount {
             let unsaved = cacheFile?.unsavedBlockCount ?? 0
             // What an earlier run has left is tied to the token, and to be found by the next start.
             let isTidy = unsaved == 0 && mayHoldToken.load(ordering: .relaxed) ? withdraw(token, from: store, process) : true
-            cacheFile?.close(isInOrder: false)
             var advice = isTidy ? "nothing is left behind" : "its mount token may be left behind: use --reset-mounted-flag"
             if unsaved > 0 { advice = "the next start goes on where this one was, with the \(unsaved) blocks of its cache file" }
             throw UserError("cannot mount \(settings.volumeName): a signal ended the start; \(advice)")
