@@ -37,7 +37,9 @@ import Testing
                 }
             }
         } catch {
-            Issue.record("seed \(seed), encrypted \(form.isEncrypted), spares \(form.spareCount): \(error)\n\(world.log.suffix(60).joined(separator: "\n"))")
+            Issue.record(
+                "seed \(seed), encrypted \(form.isEncrypted), spares \(form.spareCount): \(error)\n\(world.log.suffix(60).joined(separator: "\n"))"
+            )
         }
     }
 }

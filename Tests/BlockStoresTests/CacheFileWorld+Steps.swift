@@ -61,7 +61,7 @@ extension CacheFileWorld {
         }
         note("write \(block) \(sectors) \(stamps) during a commit")
         let obstacle = try bytes.withUnsafeBytes {
-            try file.writeNow($0, at: range, of: BlockNumber(block), in: CacheSlot(rawValue: UInt32(entry.slot)), .user)
+            try file.attemptWrite($0, at: range, of: BlockNumber(block), in: CacheSlot(rawValue: UInt32(entry.slot)), .user)
         }
         guard obstacle == nil else {
             note("which would have to wait")
@@ -171,7 +171,7 @@ extension CacheFileWorld {
     private func forget(_ block: Int) throws {
         guard pendingZeros.contains(block) else { return }
         note("forget zeros of \(block)")
-        try file.forgetZeros(BlockSet(blocks: [BlockNumber(block)]))
+        try file.forgetZeros(BlockSet(blocks: [BlockNumber(block)]), upTo: file.mark)
         pendingZeros.remove(block)
     }
 
@@ -181,7 +181,7 @@ extension CacheFileWorld {
         try await commit()
         note("delete \(blocks)")
         for block in blocks { put(block, [0, 0, 0, 0]) }
-        try file.forgetZeros(BlockSet(blocks: blocks.map { BlockNumber($0) }))
+        try file.forgetZeros(BlockSet(blocks: blocks.map { BlockNumber($0) }), upTo: file.mark)
         pendingZeros.subtract(blocks)
     }
 
@@ -244,7 +244,9 @@ extension CacheFileWorld {
         firstMoment = recorder.now
         let slot = CacheSlot(rawValue: UInt32(entry.slot))
         let bytes = Self.bytes(stamps)
-        let isDone = try bytes.withUnsafeBytes { try file.writeNow($0, at: 0..<bytes.count, of: BlockNumber(block), in: slot, .store) }
+        let isDone = try bytes.withUnsafeBytes {
+            try file.attemptWrite($0, at: 0..<bytes.count, of: BlockNumber(block), in: slot, .store)
+        }
         guard isDone == nil else { return try release(block) }
         try file.setVersion(saved(block).version, of: BlockNumber(block), in: slot, upTo: file.mark)
         held[block]?.valid = Set(0..<Self.sectorCount)

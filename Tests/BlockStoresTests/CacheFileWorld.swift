@@ -127,13 +127,15 @@ final class CacheFileWorld: @unchecked Sendable {
         do {
             try bytes.withUnsafeMutableBytes { bytes in
                 try file.read(
-                    start..<start + Self.sectorSize, of: BlockNumber(key.block), in: CacheSlot(rawValue: UInt32(slot)), into: bytes)
+                    start..<start + Self.sectorSize, of: BlockNumber(key.block), in: CacheSlot(rawValue: UInt32(slot)),
+                    into: bytes)
             }
         } catch let error as BlockStoreError where error.code == .corrupt {
             return nil
         }
         return try bytes.withUnsafeBytes { bytes in
-            let isWhole = memcmp(bytes.baseAddress.unsafelyUnwrapped, bytes.baseAddress.unsafelyUnwrapped + 8, Self.sectorSize - 8) == 0
+            let isWhole =
+                memcmp(bytes.baseAddress.unsafelyUnwrapped, bytes.baseAddress.unsafelyUnwrapped + 8, Self.sectorSize - 8) == 0
             guard isWhole else { throw Violation(description: "\(key): a mix within a sector") }
             return bytes.load(as: UInt64.self)
         }
@@ -159,7 +161,9 @@ final class CacheFileWorld: @unchecked Sendable {
         var recovered = Recovered(recorder: disk, file: file)
         recovered.zeros = Set(zeros.blocks.map { Int($0.rawValue) })
         recovered.store = store.map { puts in puts.last { $0.moment <= moment }?.saved ?? puts[0].saved }
-        for key in keys { recovered.values[key] = recovered.zeros.contains(key.block) ? 0 : recovered.store[key.block].stamps[key.sector] }
+        for key in keys {
+            recovered.values[key] = recovered.zeros.contains(key.block) ? 0 : recovered.store[key.block].stamps[key.sector]
+        }
         for found in blocks { try take(found, &recovered) }
         let floor = commits.last { $0.moment <= moment }?.counts ?? [:]
         for key in keys {
@@ -169,7 +173,8 @@ final class CacheFileWorld: @unchecked Sendable {
             guard !allowed.contains(where: { $0.element.stamp == value }) else { continue }
             throw Violation(
                 description: "\(key) at \(moment): \(value), allowed \(allowed.map(\.element.stamp)), of \(values.map(\.stamp)),"
-                    + " store \(recovered.store[key.block]), zeros \(recovered.zeros), held \(String(describing: recovered.held[key.block]))")
+                    + " store \(recovered.store[key.block]), zeros \(recovered.zeros), held \(String(describing: recovered.held[key.block]))"
+            )
         }
         return recovered
     }

@@ -42,7 +42,7 @@ struct CacheBench {
     mutating func job() -> String? {
         switch machine.takeJob(now: now) {
         case .upload(let block)?: "upload \(block.rawValue)"
-        case .fetch(let block, _)?: "fetch \(block.rawValue)"
+        case .fetch(let block)?: "fetch \(block.rawValue)"
         case .zero(_, let blocks)?: "zero \(blocks.blocks.map { String($0.rawValue) }.joined(separator: " "))"
         case .commit?: "commit"
         case nil: nil

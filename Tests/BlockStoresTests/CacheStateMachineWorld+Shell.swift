@@ -26,7 +26,7 @@ extension CacheWorld {
         }
         isRung = true
         switch job {
-        case .fetch(let block, _): tasks.append(FetchTask(self, block, isJob: true))
+        case .fetch(let block): tasks.append(FetchTask(self, block, isJob: true))
         case .upload(let block): tasks.append(UploadTask(block))
         case .zero(let number, let blocks): tasks.append(ZeroingTask(number, blocks))
         case .commit(let number): tasks.append(CommitTask(self, number))

@@ -190,7 +190,7 @@ final class CacheWorld {
         if chance(0.4), let task = tasks.randomElement(using: &random), !task.isReady { return task.cancel(self) }
         let block = anyBlock()
         guard let slot = machine.slot(of: block), !isChanging[Int(block.rawValue)] else { return }
-        let isUnverified = machine.unverified(in: block..<block.advanced(by: 1)).map(\.slot) == [slot]
+        let isUnverified = machine.slotToVerify(block) == slot
         if isUnverified, slotVersions[Int(slot.rawValue)] == storeVersions[Int(block.rawValue)] { machine.confirm(block) }
     }
 

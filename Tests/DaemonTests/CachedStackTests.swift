@@ -29,7 +29,7 @@ struct CachedStackTests {
             cache: BlockCacheSettings(
                 slotCount: 100, readAheadMax: 0, behaviour: CacheSettings(slotCount: 1),
                 file: CacheFileSettings(path: "/c", recovery: recovery, isAdvised: false, isPlain: isPlain)),
-            fanOutMax: 4, isChecked: true)
+            surveyRequestsMax: nil, fanOutMax: 4, isChecked: true)
     }
 
     private func open(

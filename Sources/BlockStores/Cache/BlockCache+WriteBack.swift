@@ -126,7 +126,11 @@ extension BlockCache {
                     try await storage.write(part.unsafeBytes, at: bytes(of: run), of: block, in: ticket.slot, .store)
                 }
                 withExtendedLifetime(slice.buffer) {}
-                try storage.setVersion(version, of: block, in: ticket.slot, upTo: nil)
+                // Beside bytes that the store does not have, a version would cover too much or too little: after a crash the block
+                // is asked for again.
+                let isDirty = state.withLock { $0.machine.isDirty(ticket.slot) }
+                try storage.setVersion(
+                    isDirty ? .unknown : version, of: block, in: ticket.slot, upTo: isDirty ? nil : storage.mark)
             }
         } catch {
             failure = error
@@ -185,6 +189,8 @@ extension BlockCache {
         guard storage.isPersistent else { return version }
         // An attempt without an answer may still undo the write; until that is excluded the block stays recorded as dirty.
         try await next.flush(.blocks(BlockSet(block..<block.advanced(by: 1))))
+        // A block that was zeroed meanwhile has given its slot back, or is about to: then there is nothing to record.
+        guard let pin = state.withLock({ $0.machine.pinUpload(of: block) }) else { return version }
         do throws(BlockStoreError) {
             try storage.setVersion(version, of: block, in: snapshot.slot, upTo: snapshot.mark)
             try storage.forgetZeros(BlockSet(block..<block.advanced(by: 1)), upTo: snapshot.mark)
@@ -192,6 +198,7 @@ extension BlockCache {
             // After a crash the block is written once more; no more comes of it.
             logger.error("cannot record in the cache file that a block was written", metadata: ["cause": "\(error)"])
         }
+        finish(state.withLock { end($0.machine.endCopy(pin), &$0) })
         return version
     }
 

@@ -60,6 +60,8 @@ extension CacheFile {
         var bases: [UInt64]
         /// Of each slot: its last write by the user.
         var lastUser: [UInt64]
+        /// Of each slot: up to which write by the user the store has it.
+        var marks: [UInt64]
         /// The keys with a record since their slot was assigned.
         var written: CacheFileBits
         /// The keys whose current version must not be overwritten.
@@ -115,6 +117,7 @@ extension CacheFile {
             sequence = 0
             bases = [UInt64](repeating: 0, count: layout.slotCount)
             lastUser = bases
+            marks = bases
             written = CacheFileBits(count: layout.homeCount)
             protected = written
             zeros = CacheFileZeroRuns()
@@ -141,6 +144,7 @@ extension CacheFile {
             clear(slot)
             bases[slot] = base
             lastUser[slot] = 0
+            marks[slot] = 0
             hasNews = true
             unsettled[slot] = wasDirty || isShadowed ? round : nil
         }
@@ -164,6 +168,7 @@ extension CacheFile {
         /// The store has what was written to `slot` up to `mark`, and the file says so.
         mutating func noteMark(_ mark: UInt64, of slot: Int) {
             hasNews = true
+            marks[slot] = max(marks[slot], mark)
             // Which sectors a later write has made dirty again is not looked up: they all stay protected, which costs spares only.
             guard lastUser[slot] <= mark else { return }
             cleaning.append(Cleaning(slot: slot, base: bases[slot], mark: mark, round: round))

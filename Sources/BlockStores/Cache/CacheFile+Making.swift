@@ -192,7 +192,8 @@ extension CacheFile {
                     guard error.code == .corrupt, !isDirty else { throw error }
                     return
                 }
-                let obstacle = try file.writeNow(UnsafeRawBufferPointer(bytes), at: range, of: block.block, in: target, origin)
+                let obstacle = try file.attemptWrite(
+                    UnsafeRawBufferPointer(bytes), at: range, of: block.block, in: target, origin)
                 precondition(obstacle == nil, "a sector's first version goes home")
                 isAny = true
             }

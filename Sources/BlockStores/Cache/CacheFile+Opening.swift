@@ -107,7 +107,8 @@ extension CacheFile {
         }
         if let header {
             guard disk.size >= header.layout.dataOffset else {
-                throw CacheFileLocalDisk.refusal(.damaged, path, "it has been cut off; move it away to start without what it holds")
+                throw CacheFileLocalDisk.refusal(
+                    .damaged, path, "it has been cut off; move it away to start without what it holds")
             }
             return header
         }
@@ -160,7 +161,8 @@ extension CacheFile {
         let sizes = CacheFileLayout.blockSizeMin...CacheFileLayout.blockSizeMax
         guard isPower, sizes.contains(options.blockSize) else {
             throw CacheFileLocalDisk.refusal(
-                .otherBlockSize, path, "a cache file needs blocks of \(sizes.lowerBound) bytes or more; use --blockCacheSize alone")
+                .otherBlockSize, path,
+                "a cache file needs blocks of \(sizes.lowerBound) bytes or more; use --blockCacheSize alone")
         }
         precondition(1..<1 << 31 ~= options.slotCount, "a cache file holds at least one block")
     }

@@ -35,7 +35,8 @@ extension CacheFile {
             // A sector may be brought home, and its old location be taken by another, while it is read.
             let now = try currentLocations(sectors, block, slot)
             guard now != locations else {
-                throw BlockStoreError(.corrupt, "cannot read sector \(bad) of block \(block) from the cache file: its check fails")
+                throw BlockStoreError(
+                    .corrupt, "cannot read sector \(bad) of block \(block) from the cache file: its check fails")
             }
             locations = now
         }

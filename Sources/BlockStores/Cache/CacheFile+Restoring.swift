@@ -57,6 +57,7 @@ extension CacheFileScan {
         for block in blocks {
             let first = layout.homes(of: block.slot).lowerBound
             ledger.lastUser[block.slot] = block.lastUser
+            ledger.marks[block.slot] = block.mark
             for sector in 0..<layout.sectorsPerBlock {
                 let bit: UInt64 = 1 << UInt64(sector % 64)
                 ledger.written[first + sector] = block.valid[sector / 64] & bit != 0

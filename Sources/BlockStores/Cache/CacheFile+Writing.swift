@@ -12,11 +12,19 @@ extension CacheFile {
         for piece in pieces(of: range) {
             let part = bytes.part(piece.lowerBound - range.lowerBound, piece.count)
             var attempts = 0
-            while let obstacle = try writeNow(part, at: piece, of: block, in: slot, origin) {
+            while let obstacle = try attemptWrite(part, at: piece, of: block, in: slot, origin) {
                 attempts += 1
                 try await overcome(obstacle, attempts)
             }
         }
+    }
+
+    /// See ``CacheStorage/writeNow(_:at:of:in:_:)``. What is longer than a piece is left to ``write(_:at:of:in:_:)``.
+    public func writeNow(
+        _ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, _ origin: CacheOrigin
+    ) throws(BlockStoreError) -> Bool {
+        guard range.count <= Self.pieceSizeMax else { return false }
+        return try attemptWrite(bytes, at: range, of: block, in: slot, origin) == nil
     }
 
     /// What keeps a write from being done at once.
@@ -30,7 +38,7 @@ extension CacheFile {
     /// Writes a piece, unless something must be waited for.
     ///
     /// - Returns: What must be waited for; nil when the write is done.
-    func writeNow(
+    func attemptWrite(
         _ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, _ origin: CacheOrigin
     ) throws(BlockStoreError) -> WriteObstacle? {
         precondition(range.lowerBound % layout.sectorSize == 0 && range.upperBound % layout.sectorSize == 0, "whole sectors only")

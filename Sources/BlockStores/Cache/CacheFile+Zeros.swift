@@ -27,21 +27,27 @@ extension CacheFile {
         }
     }
 
-    /// See ``CacheStorage/forgetZeros(_:)``.
-    public func forgetZeros(_ blocks: BlockSet) throws(BlockStoreError) {
+    /// See ``CacheStorage/forgetZeros(_:upTo:)``.
+    public func forgetZeros(_ blocks: BlockSet, upTo mark: CacheMark) throws(BlockStoreError) {
         let ranges = blocks.ranges.map { UInt64($0.lowerBound.rawValue)..<UInt64($0.upperBound.rawValue) }
         try zeroLog.withLock { log throws(BlockStoreError) in
-            let (runs, slots) = state.withLock { state in
-                let runs = ranges.flatMap { state.ledger.zeros.runs(in: $0) }
-                let slots = state.ledger.zeroedSlots.filter { blocks.contains($0.value) }
-                return (runs, slots.map { (slot: $0.key, block: $0.value, base: state.ledger.bases[$0.key]) })
+            let (runs, slots, forgotten) = state.withLock { state in
+                let all = ranges.flatMap { state.ledger.zeros.runs(in: $0) }
+                let runs = all.filter { $0.sequence <= mark.rawValue }
+                var forgotten = blocks
+                for run in all where run.sequence > mark.rawValue {
+                    forgotten.remove(contentsOf: BlockNumber(run.lower)..<BlockNumber(run.upper))
+                }
+                let slots = state.ledger.zeroedSlots.filter { forgotten.contains($0.value) }
+                return (runs, slots.map { (slot: $0.key, block: $0.value, base: state.ledger.bases[$0.key]) }, forgotten)
             }
+            guard !runs.isEmpty || !slots.isEmpty else { return }
             try append(runs.map { CacheFileZeroEvent(.forgotten, $0.lower..<$0.upper, $0.sequence) }, to: &log)
             for (slot, block, base) in slots { try write(CacheFileDescriptor(.free, block: block, base: base), of: slot) }
             state.withLock { state in
-                for range in ranges { state.ledger.zeros.remove(range) }
+                for run in runs { state.ledger.zeros.remove(run.lower..<run.upper) }
                 for (slot, _, _) in slots { state.ledger.zeroedSlots[slot] = nil }
-                state.ledger.forgotten.now.formUnion(blocks)
+                state.ledger.forgotten.now.formUnion(forgotten)
                 state.ledger.hasNews = true
             }
         }

@@ -132,12 +132,15 @@ public final class CacheFile: CacheStorage {
 
     /// See ``CacheStorage/setVersion(_:of:in:upTo:)``.
     public func setVersion(
-        _ version: BlockVersion, of block: BlockNumber, in slot: CacheSlot, upTo mark: CacheMark
+        _ version: BlockVersion, of block: BlockNumber, in slot: CacheSlot, upTo mark: CacheMark?
     ) throws(BlockStoreError) {
         let number = Int(slot.rawValue)
         let (base, covered, needsSettling) = state.withLock { state in
-            let covered = state.ledger.recordableMark(mark.rawValue, of: number)
-            return (state.ledger.bases[number], covered, state.ledger.isTrusted && state.ledger.needsSettling(number, upTo: covered))
+            let asked = mark.map { state.ledger.recordableMark($0.rawValue, of: number) } ?? 0
+            let covered = max(asked, state.ledger.marks[number])
+            return (
+                state.ledger.bases[number], covered, state.ledger.isTrusted && state.ledger.needsSettling(number, upTo: covered)
+            )
         }
         if needsSettling { try settle() }
         var descriptor = CacheFileDescriptor(.used, block: block, base: base)

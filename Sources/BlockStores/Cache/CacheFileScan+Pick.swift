@@ -30,6 +30,7 @@ extension CacheFileScan {
         ) throws(BlockStoreError) -> Found {
             let words = [UInt64](repeating: 0, count: (layout.sectorsPerBlock + 63) / 64)
             var found = Found(block: descriptor.block, slot: slot, valid: words, dirty: words)
+            found.mark = descriptor.mark
             let homes = layout.homes(of: slot)
             var candidates: [Int: [Candidate]] = [:]
             let seed = tables.header.seed

@@ -19,6 +19,8 @@ struct CacheFileScan: Sendable {
         var moved: [(sector: Int, location: Int)] = []
         /// The last write by the user.
         var lastUser: UInt64 = 0
+        /// Up to which write the store has it.
+        var mark: UInt64 = 0
         /// Records that count no more, though a later start might think they do.
         var losers: [Int] = []
         /// Whether some sector is dirty.

@@ -199,6 +199,14 @@ extension CacheStateMachine {
         return true
     }
 
+    /// Keeps the slot of an upload from being given away while something is recorded about it: a copy of no sectors, to be ended.
+    ///
+    /// - Returns: Nil when the block was zeroed, and the slot is not its own any more.
+    mutating func pinUpload(of block: BlockNumber) -> CopyTicket? {
+        guard let slot = uploads[block]?.slot else { return nil }
+        return beginCopy(slot, 0..<0, isExclusive: false).ticket
+    }
+
     /// The upload of a block is over.
     ///
     /// - Returns: The slot, if the store now has the block as that upload took it, and the flushes that are done.

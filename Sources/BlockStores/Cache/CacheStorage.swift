@@ -108,9 +108,9 @@ public protocol CacheStorage: Sendable {
     /// The mark of the last write so far.
     var mark: CacheMark { get }
 
-    /// Records that the store has `block` in the version `version`: of the sectors that the user wrote, those written up to `mark`;
-    /// and all that come from the store. What the user wrote after `mark` stays dirty. Nothing that was clean becomes dirty by a
-    /// lower mark, and nothing happens if the slot does not belong to the block.
+    /// Records that the store has `block` in the version `version`, as far as its sectors were written up to `mark`, whatever their
+    /// origin. What the user wrote after `mark` stays dirty; what came from the store after it is lost in a crash. Nothing that was clean becomes dirty by a
+    /// lower mark. The slot belongs to the block until this has returned.
     ///
     /// - Parameter mark: Nil leaves everything dirty that the user wrote and that is dirty yet: the block was only fetched.
     /// - Throws: `.io` from the local disk; the sectors then stay dirty there, which costs an upload after a crash.
