@@ -47,6 +47,10 @@ struct RealStoreTests {
         repeat {
             let page = try await store.client.list(prefix: prefix, after: after, limit: 7, .background)
             listed += page.entries.map(\.key.name)
+            for entry in page.entries {
+                let attributes = try await store.get(entry.key.name).object?.attributes
+                #expect(entry.eTag == attributes?.eTag && entry.eTag != nil, "a listed version is that of a read")
+            }
             after = page.next
         } while after != nil
         #expect(listed == Self.strangeKeys.map { ObjectKey(prefix + $0) }.sorted().map(\.name))
