@@ -9,14 +9,15 @@ internal import ObjectStores
 /// Lists the objects of a volume once, in the background, and tells listeners which blocks exist and which do not.
 ///
 /// Where the names of blocks are their numbers, a page shows a range of the disk, and what is missing in it is told with the
-/// page. Hashed names scatter the blocks: which of them a page would have shown could only be found by hashing every block of the volume,
-/// once for each page. So there each page tells what exists, and the end of the survey tells of all others that they do not.
+/// page. Hashed names scatter the blocks: which of them a page would have shown could only be found by hashing every block of
+/// the volume, once for each page. So there each page tells what exists, and the end of the survey tells of all others that they
+/// do not.
 ///
 /// What the store shows is not told of two kinds of blocks. A watched block (``Settlement``) may be listed as a late attempt has
 /// left it. And block 0 is told to exist, but not with which version: a body of zeros reads as ``BlockVersion/zero``.
 ///
-/// A request that fails after all its retries is made again after a pause, for as long as the volume is mounted; a refusal ends the
-/// survey. Reads and writes never wait for it.
+/// A request that fails after all its retries is made again after a pause, for as long as the volume is mounted; a refusal ends
+/// the survey. Reads and writes never wait for it.
 ///
 /// - Concurrency: runs once; see ``run()``.
 /// - Source: the option `--listBlocks`; Docs/Architecture.md "The survey".

@@ -6,8 +6,8 @@ internal import ObjectStores
 
 /// Which names a survey asks for next, so that each is listed once; pure.
 ///
-/// The names of blocks begin with eight digits: the number of the block, or its hash. As a number these are the *code* of a name. A
-/// *span* is the part of the name space whose names begin with some digits: the store filters by them, so spans with
+/// The names of blocks begin with eight digits: the number of the block, or its hash. As a number these are the *code* of a
+/// name. A *span* is the part of the name space whose names begin with some digits: the store filters by them, so spans with
 /// different digits never show the same object. One request after the other goes through a span.
 ///
 ///     one span: the digits that all names have in common
@@ -15,7 +15,8 @@ internal import ObjectStores
 ///         its rest becomes up to 16 spans of one digit more, which are listed side by side
 ///
 /// So an empty volume costs one request, and a full one little more than its objects fill pages. A division into equal spans
-/// at the start would cost a request for each, and the ends of spans that are no round numbers could only be found by listing beyond them.
+/// at the start would cost a request for each, and the ends of spans that are no round numbers could only be found by listing
+/// beyond them.
 struct SurveyPlan {
     /// A part of the name space, and how far it has been listed.
     struct Span: Hashable, Sendable {
@@ -118,8 +119,8 @@ struct SurveyPlan {
         }
     }
 
-    /// How many codes are such that the names of their blocks do not come after `key`. Of the code that is the key's own, which has
-    /// one name only, this is said only where names have nothing behind the code.
+    /// How many codes are such that the names of their blocks do not come after `key`. The key's own code counts only where
+    /// names have nothing behind the code.
     private func codeCount(through key: ObjectKey) -> UInt64 {
         guard key.name.utf8.starts(with: keys.prefix.utf8) else { return 0 }
         var digits = key.name.utf8.dropFirst(keys.prefix.utf8.count)
