@@ -12,6 +12,7 @@ extension BlockCache {
     /// A cancelled run leaves dirty what is dirty; what was being sent is indeterminate.
     public func run() async {
         await withDiscardingTaskGroup { group in
+            group.addTask { await self.alarm.run(ringing: self.doorbell, self.timeline) }
             while !Task.isCancelled {
                 let (job, deadline, late, releases) = state.withLock { state in
                     let now = timeline.now
@@ -25,7 +26,8 @@ extension BlockCache {
                 if let job {
                     group.addTask { await self.perform(job) }
                 } else {
-                    await doorbell.wait(until: deadline, timeline)
+                    if let deadline { alarm.set(deadline) }
+                    await doorbell.wait()
                 }
             }
         }

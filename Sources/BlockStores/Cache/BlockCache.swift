@@ -77,6 +77,7 @@ public final class BlockCache: PartialBlockStore {
     let logger: Logger
     let state: Mutex<State>
     let doorbell = Doorbell()
+    let alarm = Alarm()
     /// The bytes of a sector.
     let sectorSize: Int
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
-internal import DataPath
 internal import Synchronization
 
 /// Wakes one task that looks for work: a ring that comes while nobody waits is kept.
@@ -41,23 +40,6 @@ final class Doorbell: Sendable {
             }
         } onCancel: {
             ring()
-        }
-    }
-
-    /// As ``wait()``, but not beyond `deadline`.
-    func wait(until deadline: Duration?, _ timeline: any Timeline) async {
-        guard let deadline else { return await wait() }
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await self.wait() }
-            group.addTask {
-                do {
-                    try await timeline.sleep(until: deadline)
-                } catch {
-                    // Cancelled since the bell has rung.
-                }
-            }
-            await group.next()
-            group.cancelAll()
         }
     }
 }
