@@ -58,7 +58,9 @@ extension Integration {
         func statistics() throws {
             try withWorkspace { workspace in
                 let bucket = try Bucket(in: workspace)
-                let mount = try Mount(try bucket.flags() + ["--size=1m", "--blockSize=64k", bucket.name], in: workspace)
+                // Else the cache answers the reads.
+                let mount = try Mount(
+                    try bucket.flags() + ["--size=1m", "--blockSize=64k", "--blockCacheSize=0", bucket.name], in: workspace)
                 try mount.start()
                 try Pattern(in: workspace, count: 65_536 * 3).write(to: mount.file, at: 65_536)
                 try Command.run("dd", ["if=\(mount.file)", "of=/dev/null", "bs=64k", "count=6", "iflag=direct"])

@@ -74,7 +74,8 @@ extension Integration {
                 defer { proxy.close() }
                 let mount = try Mount(
                     try bucket.flags(port: proxy.port) + [
-                        "--size=8m", "--blockSize=64k", "--initialRetryPause=100", "--maxRetryPause=300", bucket.name,
+                        "--size=8m", "--blockSize=64k", "--initialRetryPause=100", "--maxRetryPause=300", "--flushTimeout=3",
+                        bucket.name,
                     ], in: workspace)
                 try mount.startInForeground()
                 let mine = try Pattern(in: workspace, name: "mine", count: 65_536)

@@ -24,7 +24,8 @@ extension Integration {
                 try FileSystem.ext4.make(on: device.path)
                 try FileSystem.ext4.mount(device.path, at: inside)
 
-                proxy.set { $0.answerDelay = .milliseconds(150) }
+                // The cache takes the copy at once; what takes time is to bring it to the store.
+                proxy.set { $0.answerDelay = .milliseconds(2000) }
                 let script = "cp -a \"$1\" \"$2/\" && sync -f \"$2\""
                 let copy = try ChildProcess(
                     "timeout", ["-k", "5", "180", "bash", "-c", script, "bash", tree.path, inside], log: workspace.file("copy"))

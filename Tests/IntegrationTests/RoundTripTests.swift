@@ -24,7 +24,7 @@ extension Integration {
                 defer { proxy.close() }
                 let direct = flag == "iflag=direct" ? [] : ["--directIO"]
                 let mount = try Mount(
-                    try bucket.flags(port: proxy.port) + direct + ["--readOnly", bucket.name], in: workspace)
+                    try bucket.flags(port: proxy.port) + direct + ["--readOnly", "--readAhead=0", bucket.name], in: workspace)
                 try mount.start()
                 proxy.set { $0.answerDelay = .milliseconds(30) }
                 // The first one opens the connections.
@@ -54,7 +54,8 @@ extension Integration {
 
                 let proxy = try TCPProxy(to: bucket.gateway.port)
                 defer { proxy.close() }
-                let mount = try Mount(try bucket.flags(port: proxy.port) + ["--readOnly", bucket.name], in: workspace)
+                let mount = try Mount(
+                    try bucket.flags(port: proxy.port) + ["--readOnly", "--readAhead=0", bucket.name], in: workspace)
                 try mount.start()
                 proxy.set { $0.answerDelay = .milliseconds(30) }
                 proxy.forget()

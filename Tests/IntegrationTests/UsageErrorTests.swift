@@ -38,7 +38,7 @@ extension Integration {
             Case(["--size=8m", "--encrypt", "--keyLength=5", "bucket"], "--keyLength", "5"),
             Case(["--size=8m", "--encrypt", "--passwordFile=/nonexistent/p", "bucket"], "/nonexistent/p"),
             Case(["--size=8m", "--md5CacheTime=5", "bucket"], "--md5CacheTime"),
-            Case(["--size=8m", "--listBlocks", "bucket"], "--listBlocks"),
+            Case(["--size=8m", "--erase", "bucket"], "--erase"),
             Case(["--size=8m", "--blockCacheThreads=0", "bucket"], "--blockCacheThreads=0"),
             Case(["--size=8m", "--flush=local", "bucket"], "--flush=local", "--blockCacheFile"),
             Case(["--size=8m", "--flush=sometimes", "bucket"], "--flush", "sometimes"),
