@@ -6,12 +6,12 @@ import Testing
 @testable import BlockStores
 
 /// The state machine of the block cache under everything that can happen around it, against a model that knows what every sector
-/// must hold. 1,200,000 steps: 40 arguments, each 15 caches that live for 2,000 steps.
+/// must hold. 1,040,000 steps: 40 arguments, each 13 caches that live for 2,000 steps.
 ///
 /// A failure names the seed of its life: `CacheWorld(seed:)` repeats it.
 @Suite("The block cache's state machine, driven at random") struct CacheStateMachineModelTests {
     private static let stepsPerLife = 2000
-    private static let livesPerRound = 15
+    private static let livesPerRound = 13
 
     @Test("loses nothing, keeps nothing, and gives readers what was written last", arguments: UInt64(1)...40)
     func survives(round: UInt64) {

@@ -11,7 +11,7 @@ extension CacheWorld {
     func check() {
         let block = clock % blockCount
         checkContents(of: block)
-        if clock % 8 == 0 {
+        if clock % 16 == 0 {
             for block in 0..<blockCount { checkContents(of: block) }
             checkSlots()
             checkBooks()
