@@ -36,6 +36,7 @@ final class FetchTask: CacheTask {
         switch phase {
         case .sent: answer(world)
         case .answered:
+            if world.chance(world.fetchDelay), !world.isDraining { return }
             let index = Int(block.rawValue)
             if outcome == .zero, changeCount == world.changeCounts[index] { world.isKnownZero[index] = true }
             phase = .keeping

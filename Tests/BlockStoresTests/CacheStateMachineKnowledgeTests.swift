@@ -104,11 +104,10 @@ import Testing
         #expect(!bench.machine.hasRoom)
         #expect(bench.job() == "commit", "nothing else would bring one for sure")
         #expect(bench.job() == nil, "one is enough")
-        let number = bench.machine.commits.keys.first ?? 0
-        bench.machine.endCommit(number, succeeded: false)
+        bench.endCommits(succeeded: false)
         #expect(!bench.machine.hasRoom)
         #expect(bench.job() == "commit")
-        bench.machine.endCommit(bench.machine.commits.keys.first ?? 0, succeeded: true)
+        bench.endCommits(succeeded: true)
         #expect(bench.machine.hasRoom)
     }
 
@@ -121,7 +120,7 @@ import Testing
         bench.machine.endCommit(early, succeeded: true)
         #expect(!bench.machine.hasRoom)
         #expect(bench.job() == "commit")
-        bench.machine.endCommit(bench.machine.commits.keys.first ?? 0, succeeded: true)
+        bench.endCommits(succeeded: true)
         #expect(bench.machine.hasRoom)
     }
 

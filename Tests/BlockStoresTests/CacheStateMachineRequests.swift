@@ -110,10 +110,12 @@ final class WriteTask: CacheTask {
     init(_ world: CacheWorld) {
         block = world.anyBlock()
         let first = world.number(below: CacheWorld.sectorCount)
-        let sectors = first..<first + 1 + world.number(below: CacheWorld.sectorCount - first)
+        let isWhole = world.chance(0.3)
+        let sectors =
+            isWhole ? 0..<CacheWorld.sectorCount : first..<first + 1 + world.number(below: CacheWorld.sectorCount - first)
         self.sectors = sectors
-        if world.chance(0.3) { edges.append(sectors.lowerBound) }
-        if world.chance(0.3), edges != [sectors.upperBound - 1] { edges.append(sectors.upperBound - 1) }
+        if !isWhole, world.chance(0.3) { edges.append(sectors.lowerBound) }
+        if !isWhole, world.chance(0.3), edges != [sectors.upperBound - 1] { edges.append(sectors.upperBound - 1) }
         // All of a block as zeros is a zeroing.
         let isZeros = world.chance(0.15) && !(sectors.count == CacheWorld.sectorCount && edges.isEmpty)
         version = isZeros ? 0 : CacheCell(world.freshVersion())

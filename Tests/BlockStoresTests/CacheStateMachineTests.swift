@@ -74,6 +74,11 @@ struct CacheBench {
         machine.endZero(machine.zeroFlights[0].number, outcome, now: now).flushes.map(\.number)
     }
 
+    /// Ends the commits that run.
+    mutating func endCommits(succeeded: Bool) {
+        for number in machine.commits.keys { machine.endCommit(number, succeeded: succeeded) }
+    }
+
     /// Makes a block clean by an upload.
     mutating func save(_ block: Int) {
         now += .milliseconds(100)

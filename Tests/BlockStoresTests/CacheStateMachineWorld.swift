@@ -34,6 +34,8 @@ final class CacheWorld {
     /// How probable it is that the store, or the local disk, fails.
     var storeFailures = 0.0
     var diskFailures = 0.0
+    /// How probable it is that an answer of the store is not here yet.
+    let fetchDelay: Double
     var isDraining = false
 
     // What readers must see: each content with the step since which it counts.
@@ -80,6 +82,7 @@ final class CacheWorld {
         let blockCount = Int.random(in: 2...8, using: &random)
         self.blockCount = blockCount
         isPersistent = Bool.random(using: &random)
+        fetchDelay = random.chance(0.5) ? 0.95 : 0
         flushTimeout = random.chance(0.3) ? .milliseconds(80) : nil
         machine = CacheStateMachine(
             CacheStateMachine.Limits(
