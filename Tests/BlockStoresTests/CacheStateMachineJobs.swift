@@ -107,14 +107,14 @@ final class UploadTask: CacheTask {
         case copying(CacheStateMachine.CopyTicket, holes: [Range<Int>])
         case committing(CacheCommit)
         case sending, sent
-        case ending(isDone: Bool, isApplied: Bool)
+        case ending(isDone: Bool)
+        case recording(CacheStateMachine.CopyTicket)
     }
     private var phase = Phase.preparing
     private let block: BlockNumber
     private var cells: [CacheCell] = []
     private var slot = 0
     private var sectors: Set<Int> = []
-    private var zeroCount = 0
 
     init(_ block: BlockNumber) { self.block = block }
 
@@ -132,7 +132,6 @@ final class UploadTask: CacheTask {
             }
             slot = Int(ticket.slot.rawValue)
             sectors = world.userSectors[slot]
-            zeroCount = world.zeroCounts[Int(block.rawValue)]
             phase = .copying(ticket, holes: holes)
         case .copying(let ticket, let holes): copy(world, ticket, holes)
         case .committing(let commit):
@@ -146,8 +145,9 @@ final class UploadTask: CacheTask {
             let isDone = !world.chance(world.storeFailures)
             let isApplied = isDone || world.chance(0.5)
             if isApplied { world.apply(cells, to: Int(block.rawValue)) }
-            phase = .ending(isDone: isDone, isApplied: isApplied)
-        case .ending(let isDone, _): end(world, isDone: isDone)
+            phase = .ending(isDone: isDone)
+        case .ending(let isDone): end(world, isDone: isDone)
+        case .recording(let pin): record(world, pin)
         }
     }
 
@@ -180,15 +180,20 @@ final class UploadTask: CacheTask {
     private func end(_ world: CacheWorld, isDone: Bool) {
         let index = Int(block.rawValue)
         world.endChange(index, isZero: isDone && cells.allSatisfy { $0 == 0 })
-        // The storage takes note of what has reached the store, if the slot has not been given up.
-        if isDone, world.isPersistent, world.tenants[slot] == index, zeroCount == world.zeroCounts[index] {
-            let behind = world.machine.dirty.words(of: CacheSlot(rawValue: UInt32(slot)))
-            let later = sectors.filter { behind[0] >> UInt64($0) & 1 == 1 }
-            world.userSectors[slot].subtract(sectors.subtracting(later))
-            world.slotVersions[slot] = world.storeVersions[index]
-            world.heldBack[slot] = world.clock
-        }
+        if isDone, world.isPersistent, let pin = world.machine.pinUpload(of: block) { return phase = .recording(pin) }
         finish(world, isDone ? .done : .failed(isPermanent: world.chance(0.3)))
+    }
+
+    /// The storage takes note of what has reached the store, while the slot cannot be given away.
+    private func record(_ world: CacheWorld, _ pin: CacheStateMachine.CopyTicket) {
+        if world.tenants[slot] != Int(block.rawValue) { world.fail("the slot of an upload was given away") }
+        let behind = world.machine.dirty.words(of: CacheSlot(rawValue: UInt32(slot)))
+        let later = sectors.filter { behind[0] >> UInt64($0) & 1 == 1 }
+        world.userSectors[slot].subtract(sectors.subtracting(later))
+        world.slotVersions[slot] = world.storeVersions[Int(block.rawValue)]
+        world.heldBack[slot] = world.clock
+        world.finish(world.tell(.copied) { $0.endCopy(pin) })
+        finish(world, .done)
     }
 
     private func finish(_ world: CacheWorld, _ outcome: CacheStateMachine.MutationOutcome) {
