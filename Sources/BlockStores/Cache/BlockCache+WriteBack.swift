@@ -140,12 +140,14 @@ extension BlockCache {
         }
         // Who waits starts over and finds the block held. If the cache's disk has failed, the bytes are all there is; over a block
         // that is partly held they would be too old.
-        let answer: FetchAnswer = if let failure { isNewTenant ? .contents(contents) : .failed(failure) } else { .startOver }
-        let wakeups = state.withLock { state in
+        let (answer, wakeups) = state.withLock { state in
+            let isOld = state.machine.fetches[block]?.isDisturbed != false
+            let answer: FetchAnswer =
+                if let failure, !isOld { isNewTenant ? .contents(contents) : .failed(failure) } else { .startOver }
             let end = state.machine.endFill(ticket, of: block, sectors: runs, succeeded: failure == nil, now: timeline.now)
             var wakeups = self.end(end, &state)
             wakeups.fetchers = answerFetchers(of: block, answer, &state)
-            return wakeups
+            return (answer, wakeups)
         }
         finish(wakeups)
         return answer
@@ -195,7 +197,7 @@ extension BlockCache {
         guard let pin = state.withLock({ $0.machine.pinUpload(of: block) }) else { return version }
         do throws(BlockStoreError) {
             try storage.setVersion(version, of: block, in: snapshot.slot, upTo: snapshot.mark)
-            try storage.forgetZeros(BlockSet(block..<block.advanced(by: 1)), upTo: snapshot.mark)
+            try forgetZeros(BlockSet(block..<block.advanced(by: 1)), upTo: snapshot.mark)
         } catch {
             // After a crash the block is written once more; no more comes of it.
             logger.error("cannot record in the cache file that a block was written", metadata: ["cause": "\(error)"])
@@ -261,7 +263,7 @@ extension BlockCache {
             try await next.zero(blocks, .background)
             if storage.isPersistent {
                 try await next.flush(.blocks(blocks))
-                try storage.forgetZeros(blocks, upTo: mark)
+                try forgetZeros(blocks, upTo: mark)
             }
         } catch {
             failure = error

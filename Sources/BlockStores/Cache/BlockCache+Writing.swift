@@ -161,17 +161,45 @@ extension BlockCache {
     /// - Throws: What the storage throws; then each of the blocks is old or zero.
     public func zero(_ blocks: BlockSet, _ context: IOContext) async throws(BlockStoreError) {
         guard !blocks.isEmpty else { return }
-        if let only = blocks.single, state.withLock({ $0.machine.isZeroAlready(only) { isZeroBelow(only) } }) { return }
+        let isZeroAlready = blocks.single.map { only in
+            state.withLock { $0.machine.isZeroAlready(only) { isZeroBelow(only) } }
+        }
+        if isZeroAlready != true { try beginZero(blocks) }
+        if settings.isSynchronous { try await flushToStore(.blocks(blocks)) }
+    }
+}
+
+extension BlockCache {
+    /// Gives up what is held of `blocks`, which are zeros from now on.
+    private func beginZero(_ blocks: BlockSet) throws(BlockStoreError) {
+        let intent = state.withLock { state in
+            let number = state.machine.makeNumber()
+            if storage.isPersistent { state.zeroIntents[number] = blocks }
+            return number
+        }
         // In this order: what is written after the record and before the slots are given up is not lost by it, only older.
-        if storage.isPersistent { try storage.recordZeros(blocks) }
+        if storage.isPersistent {
+            do throws(BlockStoreError) {
+                try storage.recordZeros(blocks)
+            } catch {
+                state.withLock { $0.zeroIntents[intent] = nil }
+                throw error
+            }
+        }
         let start = state.withLock { state in
+            state.zeroIntents[intent] = nil
             let start = state.machine.beginZero(blocks, now: timeline.now)
             return (start.releases, start.revoked.compactMap { state.copiers.answer($0, false) })
         }
         for wakeup in start.1 { wakeup() }
         finish(releasing: start.0)
         doorbell.ring()
-        if settings.isSynchronous { try await flushToStore(.blocks(blocks)) }
+    }
+
+    /// Lets the storage forget that `blocks` were zeroed, as far as that was recorded up to `mark`, and nobody zeroes them just now.
+    func forgetZeros(_ blocks: BlockSet, upTo mark: CacheMark) throws(BlockStoreError) {
+        let forgotten = state.withLock { state in state.zeroIntents.values.reduce(blocks) { $0.subtracting($1) } }
+        try storage.forgetZeros(forgotten, upTo: mark)
     }
 }
 

@@ -36,6 +36,8 @@ public final class BlockCache: PartialBlockStore {
         /// The writers that wait for room, first come first.
         var writersInLine = FIFOQueue<UInt64>()
         var flushers = Parking<FlushAnswer>()
+        /// Blocks whose zeroing is being recorded: what was recorded of an earlier one is kept until that is done.
+        var zeroIntents: [UInt64: BlockSet] = [:]
         var times = Times()
         var failures = FailureLog()
     }
