@@ -72,7 +72,8 @@ let package = Package(
         .testTarget(name: "DataPathTests", dependencies: ["DataPath"], swiftSettings: strict),
         .testTarget(name: "CryptographyTests", dependencies: ["Cryptography"], swiftSettings: strict),
         .testTarget(
-            name: "BlockStoresTests", dependencies: ["BlockStores", "StoreTesting", "DataPath", log], swiftSettings: strict),
+            name: "BlockStoresTests", dependencies: ["BlockStores", "StoreTesting", "DataPath", "Cryptography", log],
+            swiftSettings: strict),
         .testTarget(
             name: "ObjectStoresTests", dependencies: ["ObjectStores", "StoreTesting", "DataPath", "Cryptography", log],
             swiftSettings: strict),

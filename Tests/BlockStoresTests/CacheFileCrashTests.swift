@@ -8,7 +8,7 @@ import Testing
 @testable import BlockStores
 
 @Suite("The cache file after a crash") struct CacheFileCrashTests {
-    private static let imageCount = ProcessInfo.processInfo.environment["S3BACKER_CRASH_IMAGES"].flatMap { Int($0) } ?? 300
+    private static let imageCount = ProcessInfo.processInfo.environment["S3BACKER_CRASH_IMAGES"].flatMap { Int($0) } ?? 200
 
     @Test("no crash loses what a commit covered, or brings back what it replaced", arguments: [false, true])
     func crashes(isEncrypted: Bool) async throws {
@@ -37,9 +37,8 @@ import Testing
                 }
             }
         } catch {
-            Issue.record(
-                "seed \(seed), encrypted \(form.isEncrypted), spares \(form.spareCount): \(error)\n\(world.log.suffix(60).joined(separator: "\n"))"
-            )
+            let story = world.log.suffix(60).joined(separator: "\n")
+            Issue.record("seed \(seed), encrypted \(form.isEncrypted), spares \(form.spareCount): \(error)\n\(story)")
         }
     }
 }

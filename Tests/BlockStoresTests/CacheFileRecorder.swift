@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+import Glibc
 import StoreTesting
 import Synchronization
 
@@ -52,7 +53,7 @@ final class CacheFileRecorder: CacheFileDisk {
             guard !state.failsWrites else { return false }
             state.writeCount += 1
             state.events.append(.write(offset: Int(offset), bytes: Array(bytes)))
-            Self.apply(Array(bytes)[...], at: Int(offset), to: &state.bytes)
+            Self.apply(bytes, at: Int(offset), to: &state.bytes)
             return true
         }
         if !isDone { throw BlockStoreError(.io, "the recorder fails") }
@@ -94,29 +95,34 @@ final class CacheFileRecorder: CacheFileDisk {
             }
         }
         var image = original
-        for (index, event) in events.enumerated() {
-            guard case .write(let offset, let bytes) = event else { continue }
-            if index < durable || survival >= 1 {
-                Self.apply(bytes[...], at: offset, to: &image)
-                continue
-            }
-            var start = 0
-            while start < bytes.count {
-                let end = min(bytes.count, (offset + start) / 512 * 512 + 512 - offset)
-                if generator.next() % 1000 < UInt64(survival * 1000) {
-                    Self.apply(bytes[start..<end], at: offset + start, to: &image)
+        let size = events.reduce(image.count) { size, event in
+            if case .write(let offset, let bytes) = event { max(size, offset + bytes.count) } else { size }
+        }
+        image.append(contentsOf: repeatElement(0, count: size - image.count))
+        image.withUnsafeMutableBytes { image in
+            for (index, event) in events.enumerated() {
+                guard case .write(let offset, let bytes) = event else { continue }
+                let isWhole = index < durable || survival >= 1
+                bytes.withUnsafeBytes { bytes in
+                    var start = 0
+                    while start < bytes.count {
+                        let end = isWhole ? bytes.count : min(bytes.count, (offset + start) / 512 * 512 + 512 - offset)
+                        if isWhole || generator.next() % 1000 < UInt64(survival * 1000) {
+                            memcpy(
+                                image.baseAddress.unsafelyUnwrapped + offset + start, bytes.baseAddress.unsafelyUnwrapped + start,
+                                end - start)
+                        }
+                        start = end
+                    }
                 }
-                start = end
             }
         }
         return image
     }
 
-    private static func apply(_ bytes: ArraySlice<UInt8>, at offset: Int, to image: inout [UInt8]) {
+    private static func apply(_ bytes: UnsafeRawBufferPointer, at offset: Int, to image: inout [UInt8]) {
         let end = offset + bytes.count
         if image.count < end { image.append(contentsOf: repeatElement(0, count: end - image.count)) }
-        image.withUnsafeMutableBytes { image in
-            bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(rebasing: image[offset..<end]).copyMemory(from: $0) }
-        }
+        image.withUnsafeMutableBytes { UnsafeMutableRawBufferPointer(rebasing: $0[offset..<end]).copyMemory(from: bytes) }
     }
 }

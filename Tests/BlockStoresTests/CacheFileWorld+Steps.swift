@@ -9,7 +9,9 @@ import Synchronization
 extension CacheFileWorld {
     /// Does something.
     func step() async throws {
-        let block = Int.random(in: 0..<Self.blockCount, using: &generator)
+        // Mostly one block after the other, so that its versions follow each other fast.
+        if generator.chance(0.06) { hotBlock = Int.random(in: 0..<Self.blockCount, using: &generator) }
+        let block = generator.chance(0.7) ? hotBlock : Int.random(in: 0..<Self.blockCount, using: &generator)
         switch Int.random(in: 0..<100, using: &generator) {
         case 0..<40: try await write(block)
         case 40..<52: try await commit()
@@ -73,6 +75,7 @@ extension CacheFileWorld {
     }
 
     private func someSectors() -> Range<Int> {
+        if generator.chance(0.4) { return 0..<1 }
         let lower = Int.random(in: 0..<Self.sectorCount, using: &generator)
         return lower..<Int.random(in: lower + 1...Self.sectorCount, using: &generator)
     }
@@ -176,7 +179,7 @@ extension CacheFileWorld {
     }
 
     func deleteZeros() async throws {
-        let blocks = pendingZeros.filter { held[$0] == nil && generator.chance(0.6) }
+        let blocks = pendingZeros.sorted().filter { held[$0] == nil && generator.chance(0.6) }
         guard !blocks.isEmpty else { return }
         try await commit()
         note("delete \(blocks)")

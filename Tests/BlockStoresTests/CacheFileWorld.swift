@@ -54,6 +54,7 @@ final class CacheFileWorld: @unchecked Sendable {
     var commits: [(moment: Int, counts: [Key: Int])] = []
     var nextStamp: UInt64 = 1
     var log: [String] = []
+    var hotBlock = 0
     /// A block with a write that has not returned.
     var writingBlock: Int?
     /// Crashes before this moment are not played.
@@ -220,7 +221,7 @@ final class CacheFileWorld: @unchecked Sendable {
         history = recovered.values.mapValues { [Value(stamp: $0, began: 0)] }
         commits = []
         noteCommit(history.mapValues(\.count))
-        log = []
+        log.append("a crash leaves zeros \(recovered.zeros), \(recovered.held), the store has \(recovered.store.map(\.stamps))")
         firstMoment = 0
         // A block without good sectors gives its slot back, as a cache would do.
         for (block, entry) in held.sorted(by: { $0.key < $1.key }) where entry.valid.isEmpty { try release(block) }

@@ -15,8 +15,8 @@ extension CacheFile {
     ///
     /// *Elsewhere* is the home, unless it is the current location or still held for the version before; else a spare. A location that is
     /// left is free again when the version that took over is durable; if it is a spare, its record is erased first, and the sector
-    /// counts as protected (*shadowed*) until the erasure is durable: were its current version torn by a rewrite, the start after a
-    /// crash would take the old one for the newest.
+    /// counts as protected (*shadowed*) until the erasure is durable. For if the current version were torn by a rewrite while an older one is
+    /// about, the start after a crash would take the older one for the one that the mark covers.
     ///
     /// *Rounds* number the commits. What is done carries the number of commits begun by then; the commit that is begun as number n, from 0,
     /// makes all that carries n or less durable.
@@ -27,6 +27,8 @@ extension CacheFile {
             var round: UInt64
             /// Whether the store lacks it.
             var isUser: Bool
+            /// Whether a mark says that the store has it: then a version before it must not come to light in its place.
+            var isCovered = false
         }
         /// A location that a newer version has left.
         struct Left: Sendable {
@@ -169,6 +171,7 @@ extension CacheFile {
         mutating func noteMark(_ mark: UInt64, of slot: Int) {
             hasNews = true
             marks[slot] = max(marks[slot], mark)
+            if !fresh.isEmpty { for key in layout.homes(of: slot) { fresh[key]?.isCovered = true } }
             // Which sectors a later write has made dirty again is not looked up: they all stay protected, which costs spares only.
             guard lastUser[slot] <= mark else { return }
             cleaning.append(Cleaning(slot: slot, base: bases[slot], mark: mark, round: round))

@@ -56,6 +56,7 @@ extension CacheFile.Ledger {
                 }
             }
         }
-        return erasable
+        // In the order of the disk; and the same each time, so that a test can be repeated.
+        return erasable.sorted { $0.location < $1.location }
     }
 }

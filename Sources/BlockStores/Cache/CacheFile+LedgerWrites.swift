@@ -77,8 +77,8 @@ extension CacheFile.Ledger {
         let current = location(of: key)
         // Nothing can be promised any more, so nothing is to be kept.
         guard isTrusted else { return .at(current) }
-        if let version = fresh[key], version.round == round, !isSyncWanted { return .rewriting(current) }
-        let isFree = fresh[key] == nil && !protected[key] && shadowed[key] == nil
+        if let version = fresh[key], version.round == round, !version.isCovered, !isSyncWanted { return .rewriting(current) }
+        let isFree = fresh[key] == nil && !protected[key] && left[key] == nil && shadowed[key] == nil
         if current == key { return isFree ? .at(key) : .spare }
         return held.contains(key) ? .spare : .at(key)
     }
@@ -157,7 +157,7 @@ extension CacheFile.Ledger {
             if isFree, !writing.contains(key) { result.append((key, spare)) }
         }
         for (key, _) in result { busy.insert(key) }
-        return result
+        return result.sorted { $0.key < $1.key }
     }
 
     /// A sector has been copied home, record and all.

@@ -38,7 +38,7 @@ extension CacheFile {
                 for run in all where run.sequence > mark.rawValue {
                     forgotten.remove(contentsOf: BlockNumber(run.lower)..<BlockNumber(run.upper))
                 }
-                let slots = state.ledger.zeroedSlots.filter { forgotten.contains($0.value) }
+                let slots = state.ledger.zeroedSlots.filter { forgotten.contains($0.value) }.sorted { $0.key < $1.key }
                 return (runs, slots.map { (slot: $0.key, block: $0.value, base: state.ledger.bases[$0.key]) }, forgotten)
             }
             guard !runs.isEmpty || !slots.isEmpty else { return }

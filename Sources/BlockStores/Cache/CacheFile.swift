@@ -147,7 +147,8 @@ public final class CacheFile: CacheStorage {
         descriptor.mark = covered
         descriptor.version = version
         try write(descriptor, of: number)
-        state.withLock { $0.ledger.noteMark(covered, of: number) }
+        // Without a mark nothing more is covered than before.
+        state.withLock { if mark == nil { $0.ledger.hasNews = true } else { $0.ledger.noteMark(covered, of: number) } }
     }
 
     /// See ``CacheStorage/version(of:in:)``.

@@ -13,8 +13,6 @@ extension CacheFileScan {
         let layout: CacheFileLayout
         let seal: CacheFileSeal?
         let tables: Tables
-        /// The highest number seen.
-        var sequence: UInt64 = 0
 
         init(layout: CacheFileLayout, seal: CacheFileSeal?, tables: Tables) {
             self.layout = layout
@@ -22,30 +20,32 @@ extension CacheFileScan {
             self.tables = tables
         }
 
+        /// The records of a slot's homes; nil where there is none.
+        func records(_ bytes: UnsafeRawBufferPointer) -> [CacheFileRecord?] {
+            let size = CacheFileLayout.recordSize
+            return (0..<layout.sectorsPerBlock).map { CacheFileRecord(bytes.part($0 * size, size), seed: tables.header.seed) }
+        }
+
         /// Looks at all records of a slot.
         ///
-        /// - Parameter descriptor: The slot's; its `zeroSequence` is when the block was zeroed last.
-        mutating func found(
-            _ slot: Int, _ descriptor: CacheFileDescriptor, _ spares: [Int: [Candidate]]
+        /// - Parameters:
+        ///   - descriptor: The slot's; its `zeroSequence` is when the block was zeroed last.
+        ///   - records: Those of its homes.
+        ///   - spares: Those in spares, by key.
+        func found(
+            _ slot: Int, _ descriptor: CacheFileDescriptor, _ records: [CacheFileRecord?], _ spares: [Int: [Candidate]]
         ) throws(BlockStoreError) -> Found {
             let words = [UInt64](repeating: 0, count: (layout.sectorsPerBlock + 63) / 64)
             var found = Found(block: descriptor.block, slot: slot, valid: words, dirty: words)
             found.mark = descriptor.mark
             let homes = layout.homes(of: slot)
             var candidates: [Int: [Candidate]] = [:]
-            let seed = tables.header.seed
-            var highest: UInt64 = 0
-            try tables.forEach(
-                layout.sectorsPerBlock, of: CacheFileLayout.recordSize, at: layout.recordOffset(homes.lowerBound)
-            ) { sector, bytes in
-                guard let record = CacheFileRecord(bytes, seed: seed) else { return }
-                highest = max(highest, record.sequence)
-                guard record.block == descriptor.block, Int(record.slot) == slot, Int(record.sector) == sector,
+            for (sector, record) in records.enumerated() {
+                guard let record, record.block == descriptor.block, Int(record.slot) == slot, Int(record.sector) == sector,
                     record.sequence > descriptor.base
-                else { return }
+                else { continue }
                 candidates[sector] = [Candidate(record: record, location: homes.lowerBound + sector)]
             }
-            sequence = max(sequence, highest)
             for sector in 0..<layout.sectorsPerBlock {
                 let all = (candidates[sector] ?? []) + (spares[homes.lowerBound + sector] ?? [])
                 if !all.isEmpty { try choose(sector, all, descriptor, &found) }

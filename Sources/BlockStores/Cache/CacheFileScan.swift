@@ -75,16 +75,11 @@ struct CacheFileScan: Sendable {
             let isSo = zeros.sequence(of: descriptor.block).map { $0 >= descriptor.zeroSequence } ?? false
             if isSo { zeroedSlots.append(slot) } else { falseSlots.append(slot) }
         }
-        var pick = Pick(layout: layout, seal: seal, tables: tables)
-        let spares = try readSpares(tables, descriptors)
-        for slot in descriptors.indices where descriptors[slot].state == .used {
-            let block = descriptors[slot].block
-            let void = max(zeroed.sequence(of: block) ?? 0, forgotten.sequence(of: block) ?? 0)
-            descriptors[slot].zeroSequence = void
-            let found = try pick.found(slot, descriptors[slot], spares)
-            if found.valid.contains(where: { $0 != 0 }) { blocks.append(found) } else { falseSlots.append(slot) }
-            sequence = max(sequence, pick.sequence)
+        for (slot, descriptor) in descriptors.enumerated() where descriptor.state == .used {
+            let block = descriptor.block
+            descriptors[slot].zeroSequence = max(zeroed.sequence(of: block) ?? 0, forgotten.sequence(of: block) ?? 0)
         }
+        try readHomes(tables, descriptors, Pick(layout: layout, seal: seal, tables: tables))
         settleClaims()
     }
 
@@ -100,7 +95,7 @@ struct CacheFileScan: Sendable {
             losers.formUnion(indices.filter { $0 != owner })
         }
         guard !losers.isEmpty else { return }
-        falseSlots += losers.map { blocks[$0].slot }
+        falseSlots += losers.sorted().map { blocks[$0].slot }
         blocks = blocks.enumerated().filter { !losers.contains($0.offset) }.map(\.element)
     }
 
@@ -140,6 +135,28 @@ struct CacheFileScan: Sendable {
         return events
     }
 
+    /// Finds the blocks. The records of free slots are read as well: were a number above theirs not known, a later write could get
+    /// one below, and lose against what a crash has left there.
+    private mutating func readHomes(
+        _ tables: Tables, _ descriptors: [CacheFileDescriptor], _ pick: Pick
+    ) throws(BlockStoreError) {
+        let spares = try readSpares(tables, descriptors)
+        let size = layout.sectorsPerBlock * CacheFileLayout.recordSize
+        var found: [Found] = []
+        var empty: [Int] = []
+        var highest = sequence
+        try tables.forEach(layout.slotCount, of: size, at: layout.recordsOffset) { slot, bytes throws(BlockStoreError) in
+            let records = pick.records(bytes)
+            highest = records.reduce(highest) { max($0, $1?.sequence ?? 0) }
+            guard descriptors[slot].state == .used else { return }
+            let block = try pick.found(slot, descriptors[slot], records, spares)
+            if block.valid.contains(where: { $0 != 0 }) { found.append(block) } else { empty.append(slot) }
+        }
+        blocks = found
+        falseSlots += empty
+        sequence = highest
+    }
+
     /// The records in spares that count, by key.
     private mutating func readSpares(
         _ tables: Tables, _ descriptors: [CacheFileDescriptor]
@@ -167,14 +184,14 @@ struct CacheFileScan: Sendable {
         let header: CacheFileHeader
 
         func forEach(
-            _ count: Int, of size: Int, at offset: UInt64, _ body: (Int, UnsafeRawBufferPointer) -> Void
+            _ count: Int, of size: Int, at offset: UInt64, _ body: (Int, UnsafeRawBufferPointer) throws(BlockStoreError) -> Void
         ) throws(BlockStoreError) {
             let perPiece = max(1, (1 << 20) / size)
             for start in stride(from: 0, to: count, by: perPiece) {
                 let part = min(perPiece, count - start)
                 try withScratch(part * size) { bytes throws(BlockStoreError) in
                     try disk.read(into: bytes, at: offset + UInt64(start * size))
-                    for index in 0..<part { body(start + index, UnsafeRawBufferPointer(bytes).part(index * size, size)) }
+                    for index in 0..<part { try body(start + index, UnsafeRawBufferPointer(bytes).part(index * size, size)) }
                 }
             }
         }
