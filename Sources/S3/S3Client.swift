@@ -61,6 +61,9 @@ public final class S3Client: ObjectStore {
             endpoint: settings.endpoint, credentials: settings.credentials, version: settings.signatureVersion)
     }
 
+    /// Whether each request names the SHA-256 of its body under its signature.
+    var isPayloadSigned: Bool { settings.credentials != nil && settings.signatureVersion == .v4 }
+
     /// From now on reads no object that is larger than `size` bytes: the answer is broken off there, as malformed.
     ///
     /// For whoever learns how large objects can be only after the first of them was looked at.
