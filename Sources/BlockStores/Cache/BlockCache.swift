@@ -44,6 +44,16 @@ public final class BlockCache: PartialBlockStore {
 
     /// The histograms of ``BlockCacheStatistics``.
     struct Times {
+        /// One hit in so many is timed: a clock costs as much as the hit.
+        static let hitsPerTiming: UInt64 = 16
+        private var hits: UInt64 = 0
+        /// Whether the hit that is about to be answered from memory is one of those; counts it.
+        var isNextHitTimed: Bool {
+            mutating get {
+                hits &+= 1
+                return hits % Self.hitsPerTiming == 0
+            }
+        }
         var readHit = LatencyHistogram()
         var readMiss = LatencyHistogram()
         var upload = LatencyHistogram()

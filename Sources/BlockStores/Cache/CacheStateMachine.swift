@@ -300,7 +300,8 @@ struct CacheStateMachine: Sendable {
     mutating func touch(_ slot: CacheSlot, now: Duration) {
         guard entries[slot].state == .clean else { return }
         entries[slot].time = now.microseconds
-        enlist(slot, in: Int(entries[slot].block.rawValue) < limits.protectedCount ? .protected : .clean)
+        let list = Int(entries[slot].block.rawValue) < limits.protectedCount ? List.protected : .clean
+        if entries[slot].list == list { lists.moveToEnd(slot, of: list) } else { enlist(slot, in: list) }
     }
 
     /// The block, which is dirty, waits for its upload; with due time and epoch as they stand.
