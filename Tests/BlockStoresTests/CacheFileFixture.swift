@@ -7,6 +7,9 @@ import Logging
 
 @testable import BlockStores
 
+/// Failures are part of the tests; nobody needs to read of them.
+let quietLogger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+
 /// A folder for cache files that goes with the fixture.
 final class CacheFolder: Sendable {
     let path: String
@@ -33,7 +36,7 @@ final class CacheFolder: Sendable {
     }
 
     func open(_ options: CacheFileOptions = CacheFolder.options()) throws -> CacheFile {
-        try CacheFile.open(at: file, options, logger: Logger(label: "test"))
+        try CacheFile.open(at: file, options, logger: quietLogger)
     }
 
     func bytes() throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(fileURLWithPath: file))) }

@@ -110,8 +110,8 @@ import Testing
         try FileManager.default.removeItem(atPath: folder.file)
         try FileManager.default.createSymbolicLink(atPath: folder.file, withDestinationPath: "/dev/null")
         #expect(cacheFileCode { _ = try folder.open() } == .notACacheFile)
-        #expect(cacheFileCode { _ = try CacheFile.open(at: folder.path, forced, logger: .init(label: "test")) } == .notACacheFile)
-        #expect(cacheFileCode { _ = try CacheFile.open(at: folder.path + "/a/b", forced, logger: .init(label: "test")) } == .io)
+        #expect(cacheFileCode { _ = try CacheFile.open(at: folder.path, forced, logger: quietLogger) } == .notACacheFile)
+        #expect(cacheFileCode { _ = try CacheFile.open(at: folder.path + "/a/b", forced, logger: quietLogger) } == .io)
     }
 
     @Test("a newer format, a damaged header and a damaged descriptor are told apart")

@@ -9,6 +9,10 @@ import Testing
 @testable import BlockStores
 
 @Suite("The cache file") struct CacheFileTests {
+    private final class Written: Sendable {
+        let bytes = Mutex<[Int: UInt8]>([:])
+    }
+
     private func makeFile(
         isEncrypted: Bool = false, slotCount: Int = 4, spareCount: Int = 4, zeroEventCount: Int = 16
     ) throws -> (file: CacheFile, disk: CacheFileRecorder) {
@@ -254,5 +258,37 @@ import Testing
         #expect(try again(disk).token == 0x1234_5678)
         try await file.close(keepsToken: false)
         #expect(try again(disk).token == nil)
+    }
+
+    @Test("many tasks at once neither hinder nor harm each other", arguments: UInt64(0)..<6)
+    func together(seed: UInt64) async throws {
+        let (file, disk) = try makeFile(isEncrypted: seed % 2 == 1, slotCount: 8, spareCount: 5)
+        let written = Written()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for slot in 0..<8 {
+                group.addTask {
+                    var generator = SeededGenerator(seed: seed &* 100 &+ UInt64(slot))
+                    try file.assign(CacheSlot(slot), to: BlockNumber(slot))
+                    for step in 0..<150 {
+                        let sector = Int.random(in: 0..<4, using: &generator)
+                        let byte = UInt8(step)
+                        try await file.put(byte, sector..<sector + 1, slot, slot)
+                        written.bytes.withLock { $0[slot * 4 + sector] = byte }
+                        if generator.chance(0.2) { try await file.commit() }
+                        if generator.chance(0.1) {
+                            try file.setVersion(.unknown, of: BlockNumber(slot), in: CacheSlot(slot), upTo: file.mark)
+                        }
+                        if try file.byte(sector, slot, slot) != byte { Issue.record("seed \(seed): slot \(slot), step \(step)") }
+                    }
+                    try await file.commit()
+                }
+            }
+            try await group.waitForAll()
+        }
+        let form = CacheFileWorld.Form(isEncrypted: seed % 2 == 1, slotCount: 8)
+        let next = try CacheFileWorld.open(CacheFileRecorder(disk.bytes), form)
+        _ = try next.restore()
+        for (key, byte) in written.bytes.withLock({ $0 }) { #expect(try next.byte(key % 4, key / 4, key / 4) == byte) }
+        #expect(file.state.withLock { $0.ledger.userWrites.isEmpty && $0.ledger.writing.isEmpty && $0.ledger.rewriteCount == 0 })
     }
 }

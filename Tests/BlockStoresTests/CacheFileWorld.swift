@@ -89,7 +89,7 @@ final class CacheFileWorld: @unchecked Sendable {
         let seal = try CacheFile.makeSeal(header, options(form), "file")
         let scan = try CacheFileScan(of: header, on: recorder, seal: seal)
         guard scan.damageCount == 0 else { throw Violation(description: "damaged descriptors") }
-        return CacheFile(disk: recorder, header: header, seal: seal, scan: scan, logger: Logger(label: "test"))
+        return CacheFile(disk: recorder, header: header, seal: seal, scan: scan, logger: quietLogger)
     }
 
     var keys: [Key] { (0..<Self.blockCount).flatMap { block in (0..<Self.sectorCount).map { Key(block: block, sector: $0) } } }
