@@ -5,32 +5,35 @@ internal import Cryptography
 
 /// The check of each sector: 16 bytes that depend on its bytes, on where it belongs and on when it was written.
 ///
-/// An encrypted file seals the sector itself with a random nonce, and all else is additional data. A plain one seals an empty text whose
-/// additional data is the sector, with a nonce that says all else; that is AES-GMAC, which was measured against SHA-256: 1.1 us
-/// for 4 KiB instead of 2.4.
+/// An encrypted file seals the sector itself with a random nonce, and all else is additional data. A plain one has AES-256-GMAC, with a
+/// key from its header: 0.5 us for 4 KiB, where SHA-256 takes 2.3.
 ///
 /// - Concurrency: safe from anywhere; callers do not wait for each other.
-/// - Source: Docs/Formats/CacheFile.md "Sectors"; NIST SP 800-38D section 3 (GMAC).
+/// - Source: Docs/Formats/CacheFile.md "Sectors".
 struct CacheFileSeal: Sendable {
-    /// Whether the bytes in the file differ from those of the block.
-    let isEncrypted: Bool
-    private let cipher: XAES256GCM
+    private enum Method: Sendable {
+        case plain(GMAC)
+        case encrypted(XAES256GCM)
+    }
+    private let method: Method
     private let fileID: [UInt8]
 
     /// Works the key in.
     ///
     /// - Parameter key: The key of an encrypted file; of any other, the check key from its header.
     init(key: SecretBytes, fileID: [UInt8], isEncrypted: Bool) {
-        cipher = XAES256GCM(key: key)
+        method = isEncrypted ? .encrypted(XAES256GCM(key: key)) : .plain(GMAC(key: key))
         self.fileID = fileID
-        self.isEncrypted = isEncrypted
     }
 
-    /// The tag by which a later start knows the key.
+    /// Whether the bytes in the file differ from those of the block.
+    var isEncrypted: Bool { if case .encrypted = method { true } else { false } }
+
+    /// The tag by which a later start knows the key of an encrypted file; zeros of any other.
     func keyTag(nonce: [UInt8]) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: XAES256GCM.tagCount) { tag, count in
-            count = XAES256GCM.tagCount
-            let tag = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(tag)[..<count])
+        var tag = [UInt8](repeating: 0, count: XAES256GCM.tagCount)
+        guard case .encrypted(let cipher) = method else { return tag }
+        tag.withUnsafeMutableBytes { tag in
             nonce.withUnsafeBytes { nonce in
                 fileID.withUnsafeBytes { id in
                     cipher.seal(
@@ -39,6 +42,7 @@ struct CacheFileSeal: Sendable {
                 }
             }
         }
+        return tag
     }
 
     /// Seals one sector and notes nonce and tag in `record`.
@@ -48,13 +52,14 @@ struct CacheFileSeal: Sendable {
         if isEncrypted { withUnsafeMutableBytes(of: &record.nonce) { fillRandom($0) } }
         var tag: (UInt64, UInt64) = (0, 0)
         withUnsafeMutableBytes(of: &tag) { tag in
-            withContext(of: record) { nonce, context in
-                if isEncrypted {
-                    cipher.seal(sector, nonce: nonce, additionalData: context, into: target, tag: tag)
-                } else {
-                    cipher.seal(
-                        UnsafeRawBufferPointer(start: nil, count: 0), nonce: nonce, additionalData: sector,
-                        into: UnsafeMutableRawBufferPointer(start: nil, count: 0), tag: tag)
+            withContext(of: record) { context in
+                switch method {
+                case .plain(let check):
+                    check.authenticate(context.part(16, 20), sector, nonce: context.part(24, 12), into: tag)
+                case .encrypted(let cipher):
+                    withUnsafeBytes(of: record.nonce) { nonce in
+                        cipher.seal(sector, nonce: nonce, additionalData: context.part(0, 36), into: target, tag: tag)
+                    }
                 }
             }
         }
@@ -68,31 +73,34 @@ struct CacheFileSeal: Sendable {
     func open(
         _ stored: UnsafeRawBufferPointer, _ record: CacheFileRecord, into target: UnsafeMutableRawBufferPointer
     ) -> Bool {
-        withUnsafeBytes(of: record.tag) { tag in
-            withContext(of: record) { nonce, context in
-                if isEncrypted { return cipher.open(stored, nonce: nonce, additionalData: context, tag: tag, into: target) }
-                return cipher.open(
-                    UnsafeRawBufferPointer(start: nil, count: 0), nonce: nonce, additionalData: stored, tag: tag,
-                    into: UnsafeMutableRawBufferPointer(start: nil, count: 0))
+        withContext(of: record) { context in
+            switch method {
+            case .plain(let check):
+                var tag: (UInt64, UInt64) = (0, 0)
+                withUnsafeMutableBytes(of: &tag) { tag in
+                    check.authenticate(context.part(16, 20), stored, nonce: context.part(24, 12), into: tag)
+                }
+                return tag == record.tag
+            case .encrypted(let cipher):
+                return withUnsafeBytes(of: record.nonce) { nonce in
+                    withUnsafeBytes(of: record.tag) { tag in
+                        cipher.open(stored, nonce: nonce, additionalData: context.part(0, 36), tag: tag, into: target)
+                    }
+                }
             }
         }
     }
 
-    /// Lends the nonce, and the additional data of an encrypted sector: the file's id and the first 20 bytes of the record.
-    private func withContext<Result>(
-        of record: CacheFileRecord, _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
-    ) -> Result {
+    /// Lends what a tag covers beside the bytes: the file's id, then the first 20 bytes of the record, of which the last 12, sequence,
+    /// kind and sector, are also the nonce of a plain file.
+    private func withContext<Result>(of record: CacheFileRecord, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
         withUnsafeTemporaryAllocation(byteCount: 40, alignment: 8) { context in
             context.part(0, 16).copyBytes(from: fileID)
             context.store(record.block.rawValue, at: 16)
             context.store(record.slot, at: 20)
             context.store(record.sequence | UInt64(record.kind.rawValue) << 56, at: 24)
             context.store(record.sector, at: 32)
-            context.store(UInt32(0), at: 36)
-            if isEncrypted {
-                return withUnsafeBytes(of: record.nonce) { body($0, UnsafeRawBufferPointer(context).part(0, 36)) }
-            }
-            return body(UnsafeRawBufferPointer(context).part(16, XAES256GCM.nonceCount), UnsafeRawBufferPointer(context))
+            return body(UnsafeRawBufferPointer(context))
         }
     }
 }
