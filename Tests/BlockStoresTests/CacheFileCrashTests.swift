@@ -8,7 +8,7 @@ import Testing
 @testable import BlockStores
 
 @Suite("The cache file after a crash") struct CacheFileCrashTests {
-    private static let imageCount = ProcessInfo.processInfo.environment["S3BACKER_CRASH_IMAGES"].flatMap { Int($0) } ?? 200
+    private static let imageCount = ProcessInfo.processInfo.environment["S3BACKER_CRASH_IMAGES"].flatMap { Int($0) } ?? 100
 
     @Test("no crash loses what a commit covered, or brings back what it replaced", arguments: [false, true])
     func crashes(isEncrypted: Bool) async throws {

@@ -102,6 +102,8 @@ extension CacheFile {
         var writing: Set<Int> = []
         /// Writes by the user that have not ended, by slot.
         var userWrites: [Int: [UInt64]] = [:]
+        /// How many writes have not ended.
+        var runningCount = 0
         /// How many writes overwrite a fresh version now; no commit may begin meanwhile.
         var rewriteCount = 0
         /// Whether a commit waits for these.

@@ -66,6 +66,7 @@ extension CacheFile.Ledger {
             case .spare: plan.locations.append(freeSpares.removeLast())
             }
         }
+        runningCount += 1
         rewriteCount += plan.rewriteCount
         if isUser { userWrites[slot, default: []].append(sequence) }
         for key in keys where moved[key] != nil { writing.insert(key) }
@@ -99,6 +100,7 @@ extension CacheFile.Ledger {
     }
 
     private mutating func end(_ plan: CacheFile.WritePlan) {
+        runningCount -= 1
         rewriteCount -= plan.rewriteCount
         hasNews = true
         guard plan.isUser, var running = userWrites[plan.slot] else { return }

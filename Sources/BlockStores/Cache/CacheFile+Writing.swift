@@ -57,11 +57,11 @@ extension CacheFile {
                 giveUp(plan)
                 throw error
             }
-            let (end, drained) = state.withLock { state in
+            let (end, waiters) = state.withLock { state in
                 let end = state.ledger.finishWrite(plan)
-                return (end, state.takeDrained())
+                return (end, state.takeWaiters())
             }
-            drained?.resume()
+            for waiter in waiters { waiter.resume() }
             guard case .again(let again) = end else { return nil }
             plan = again
         }
@@ -82,7 +82,22 @@ extension CacheFile {
         }
         switch obstacle {
         case .relocation: await waitForRelocation()
-        case .spares: try await makeSpares()
+        case .spares(let count):
+            try await makeSpares()
+            await waitForWrite(unlessFree: count)
+        }
+    }
+
+    /// Waits for some write to end, if there are still too few spares and writes that may have them.
+    private func waitForWrite(unlessFree count: Int) async {
+        await withCheckedContinuation { waiter in
+            let mustWait = state.withLock { state in
+                let ledger = state.ledger
+                let mustWait = ledger.isTrusted && ledger.freeSpares.count < count && ledger.runningCount > 0
+                if mustWait { state.writeWaiters.append(waiter) }
+                return mustWait
+            }
+            if !mustWait { waiter.resume() }
         }
     }
 
@@ -116,11 +131,11 @@ extension CacheFile {
 
     /// After a failure the records of the write are erased, so that nothing of it can be taken for a version.
     private func giveUp(_ plan: WritePlan) {
-        let (others, drained) = state.withLock { state in
+        let (others, waiters) = state.withLock { state in
             let others = state.ledger.failWrite(plan)
-            return (others, state.takeDrained())
+            return (others, state.takeWaiters())
         }
-        drained?.resume()
+        for waiter in waiters { waiter.resume() }
         do throws(BlockStoreError) {
             try eraseRecords(plan.locations)
             state.withLock { $0.ledger.noteErased(others) }
@@ -145,10 +160,14 @@ extension CacheFile {
 }
 
 extension CacheFile.State {
-    /// The maker of a commit, if it waited for the last rewrite and that has ended.
-    mutating func takeDrained() -> CheckedContinuation<Void, Never>? {
-        guard ledger.rewriteCount == 0 else { return nil }
-        defer { drain = nil }
-        return drain
+    /// Who waited for a write to end: for the last rewrite, the maker of a commit; for any, those who need spares.
+    mutating func takeWaiters() -> [CheckedContinuation<Void, Never>] {
+        var waiters = writeWaiters
+        writeWaiters = []
+        if ledger.rewriteCount == 0, let drain {
+            waiters.append(drain)
+            self.drain = nil
+        }
+        return waiters
     }
 }

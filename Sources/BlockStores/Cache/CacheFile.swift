@@ -29,6 +29,8 @@ public final class CacheFile: CacheStorage {
         var waiting: [CheckedContinuation<CommitTurn, Never>] = []
         /// The maker of a commit, while versions are being overwritten.
         var drain: CheckedContinuation<Void, Never>?
+        /// Who waits for some write to end, because those that run have all spares.
+        var writeWaiters: [CheckedContinuation<Void, Never>] = []
         /// Whether somebody brings sectors home.
         var isRelocating = false
         /// Who waits for that.

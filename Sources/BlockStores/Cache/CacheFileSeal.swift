@@ -6,7 +6,7 @@ internal import Cryptography
 /// The check of each sector: 16 bytes that depend on its bytes, on where it belongs and on when it was written.
 ///
 /// An encrypted file seals the sector itself with a random nonce, and all else is additional data. A plain one has AES-256-GMAC, with a
-/// key from its header: 0.5 us for 4 KiB, where SHA-256 takes 2.3.
+/// key from its header: 0.9 us for 4 KiB, where SHA-256 takes 3.2 and XAES-256-GCM 2.1.
 ///
 /// - Concurrency: safe from anywhere; callers do not wait for each other.
 /// - Source: Docs/Formats/CacheFile.md "Sectors".
