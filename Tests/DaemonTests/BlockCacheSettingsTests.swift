@@ -56,6 +56,8 @@ struct BlockCacheSettingsTests {
         #expect(settings.readAheadMax == 6 && settings.readAheadTrigger == 3 && settings.flushMode == .local)
         #expect(settings.flushTimeout == .seconds(90) && !settings.verifiesRestored)
         #expect(cache.file == CacheFileSettings(path: "/c/f", recovery: .discard, isAdvised: true, isPlain: true))
+        #expect(try self.cache("--blockCacheFile=/c").behaviour.writeDelay == .milliseconds(250))
+        #expect(try self.cache("--blockCacheFile=/c", "--flush=local").behaviour.writeDelay == .seconds(5))
         #expect(try self.cache("--blockCacheFile=/c", "--recoverDirty=apply").file?.recovery == .apply)
         #expect(try self.cache("--readAhead=0").settings(for: try geometry(4096, blocks: 9)).readAheadMax == 0)
     }

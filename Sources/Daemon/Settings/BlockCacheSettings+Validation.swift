@@ -31,12 +31,20 @@ extension BlockCacheSettings {
             slotCount: options.blockCacheSize?.value, readAheadMax: options.readAhead?.value, behaviour: behaviour, file: file)
     }
 
+    /// What a local flush has made durable need not hurry to the store: a block that is written again and again goes there once, and
+    /// write-back does not take the disk from those who flush.
+    private static let localWriteDelay = Duration.seconds(5)
+
     private static func behaviour(
         _ options: ParsedOptions, _ flushMode: CacheSettings.FlushMode
     ) throws(UserError) -> CacheSettings {
         var settings = CacheSettings(slotCount: 1)
         if let threads = options.blockCacheThreads?.value { settings.uploadsMax = threads }
-        if let delay = options.blockCacheWriteDelay?.value { settings.writeDelay = .milliseconds(delay) }
+        if let delay = options.blockCacheWriteDelay?.value {
+            settings.writeDelay = .milliseconds(delay)
+        } else if flushMode == .local {
+            settings.writeDelay = localWriteDelay
+        }
         if options.blockCacheSync {
             if let delay = options.blockCacheWriteDelay?.value, delay != 0 {
                 throw UserError(
