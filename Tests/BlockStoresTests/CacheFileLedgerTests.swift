@@ -82,6 +82,25 @@ import Testing
         #expect(ledger.protected[0], "the mark does not cover the last write")
     }
 
+    @Test("what comes while a commit runs is not covered by it: marks, releases, erasings")
+    func lateComers() {
+        var ledger = CacheFile.Ledger(layout: layout)
+        _ = write(&ledger, 0)
+        _ = commit(&ledger)
+        _ = write(&ledger, 0)
+        _ = write(&ledger, 4)
+        _ = commit(&ledger)
+        #expect(ledger.freeSpares.count == 2)
+        ledger.hasNews = true
+        let number = ledger.beginCommit()
+        ledger.noteMark(ledger.sequence, of: 1)
+        ledger.noteEmpty(0, base: ledger.sequence, wasDirty: true)
+        #expect(ledger.endCommit(number).isEmpty)
+        #expect(ledger.protected[4] && ledger.freeSpares.count == 2 && ledger.unsettled[0] != nil)
+        _ = commit(&ledger)
+        #expect(!ledger.protected[4] && ledger.freeSpares.count == 3 && ledger.unsettled.isEmpty)
+    }
+
     @Test("a write that ends after a mark was told is made again, under a later number")
     func marks() {
         var ledger = CacheFile.Ledger(layout: layout)

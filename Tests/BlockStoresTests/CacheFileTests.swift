@@ -107,6 +107,41 @@ import Testing
         #expect(try again(disk).restore().blocks.first?.dirty == [0b10])
     }
 
+    @Test("what is only fetched makes nothing clean that is dirty, and nothing dirty that is clean")
+    func fetchedBeside() async throws {
+        let (file, disk) = try makeFile()
+        try file.assign(CacheSlot(0), to: BlockNumber(1))
+        try await file.put(1, 0..<1, 1, 0)
+        try file.setVersion(.tag("one"), of: BlockNumber(1), in: CacheSlot(0), upTo: file.mark)
+        try await file.put(2, 1..<2, 1, 0)
+        try await file.put(3, 2..<4, 1, 0, .store)
+        try file.setVersion(.unknown, of: BlockNumber(1), in: CacheSlot(0), upTo: nil)
+        try await file.commit()
+        let block = try #require(try again(disk).restore().blocks.first)
+        #expect(block.dirty == [0b10] && block.valid == [0b11])
+        #expect(try again(disk).version(of: BlockNumber(1), in: CacheSlot(0)) == .unknown)
+    }
+
+    @Test("zeros that were recorded after a mark are not forgotten with those before it")
+    func forgettingUpToAMark() async throws {
+        let (file, disk) = try makeFile()
+        try file.recordZeros(BlockSet(blocks: [BlockNumber(1), BlockNumber(2)]))
+        let mark = file.mark
+        try file.recordZeros(BlockSet(blocks: [BlockNumber(2), BlockNumber(3)]))
+        try file.forgetZeros(BlockSet(blocks: [BlockNumber(1), BlockNumber(2), BlockNumber(3)]), upTo: mark)
+        try await file.commit()
+        #expect(try again(disk).restore().zeros.blocks.map(\.rawValue) == [2, 3])
+    }
+
+    @Test("the cache file keeps the contract of cache storages", arguments: [false, true])
+    func contract(isEncrypted: Bool) async throws {
+        for rule in CacheStorageContract.cases {
+            let folder = try CacheFolder()
+            let file = try folder.open(CacheFolder.options(key: isEncrypted ? CacheFolder.key : nil))
+            await #expect(throws: Never.self, "\(rule)") { try await rule.run(file, 16384) }
+        }
+    }
+
     @Test("a released slot gives nothing back, and zeros that were forgotten do not return")
     func releases() async throws {
         let (file, disk) = try makeFile()
@@ -120,6 +155,35 @@ import Testing
         try file.forgetZeros(BlockSet(blocks: [BlockNumber(1)]), upTo: file.mark)
         let later = try again(disk).restore()
         #expect(later.blocks.isEmpty && Array(later.zeros.blocks) == [BlockNumber(2)])
+    }
+
+    @Test("of two slots that claim a block, the one with committed data wins, and the other claim is gone for good")
+    func twoClaims() async throws {
+        let (file, disk) = try makeFile()
+        try file.assign(CacheSlot(0), to: BlockNumber(1))
+        try await file.put(1, 0..<4, 1, 0)
+        try await file.commit()
+        // A crash loses the zeros and the release, and keeps what came after.
+        let before = disk.bytes
+        try file.recordZeros(BlockSet(blocks: [BlockNumber(1)]))
+        try file.release(CacheSlot(0), of: BlockNumber(1), wasDirty: true)
+        let lost = [
+            file.layout.zeroLogOffset(0)..<file.layout.zeroLogOffset(1),
+            file.layout.descriptorOffset(0)..<file.layout.descriptorOffset(1),
+        ]
+        try file.assign(CacheSlot(1), to: BlockNumber(1))
+        try await file.put(2, 0..<1, 1, 1)
+        var bytes = disk.bytes
+        for range in lost { for index in Int(range.lowerBound)..<Int(range.upperBound) { bytes[index] = before[index] } }
+        let after = CacheFileRecorder(bytes)
+        let form = CacheFileWorld.Form(isEncrypted: false)
+        let next = try CacheFileWorld.open(after, form)
+        let blocks = try next.restore().blocks
+        #expect(blocks.map(\.slot) == [CacheSlot(0)] && blocks.first?.dirty == [0b1111])
+        #expect(try next.byte(0, 1, 0) == 1)
+        try next.setVersion(.tag("v"), of: BlockNumber(1), in: CacheSlot(0), upTo: next.mark)
+        let last = try CacheFileWorld.open(CacheFileRecorder(after.bytes), form).restore().blocks
+        #expect(last.map(\.slot) == [CacheSlot(0)] && last.first?.dirty == [0])
     }
 
     @Test("a long name of a version is not kept, rather than cut")

@@ -21,7 +21,8 @@ extension CacheFileWorld {
         case 79..<84: try await deleteZeros()
         case 84..<92: try await fetch(block)
         case 92..<96: if let entry = held[block], entry.dirty.isEmpty { try release(block) }
-        case 96..<98: try await refetch(block)
+        case 96..<97: try await refetch(block)
+        case 97..<98: try kill()
         default: try await reopen()
         }
     }
@@ -254,6 +255,21 @@ extension CacheFileWorld {
         try file.setVersion(saved(block).version, of: BlockNumber(block), in: slot, upTo: file.mark)
         held[block]?.valid = Set(0..<Self.sectorCount)
         note("refetched \(block)")
+    }
+
+    /// Ends without a word and starts again, on a disk of which only the kernel knows the latest.
+    private func kill() throws {
+        note("kill")
+        let recovered = try look(recorder, recorder.now)
+        for key in keys where recovered.values[key] != current(key) {
+            throw Violation(description: "\(key): \(recovered.values[key] ?? 0) after a kill, not \(current(key))")
+        }
+        file = recovered.file
+        held = recovered.held
+        pendingZeros = recovered.zeros
+        // The start has made durable what it found.
+        noteCommit(history.mapValues(\.count))
+        for (block, entry) in held.sorted(by: { $0.key < $1.key }) where entry.valid.isEmpty { try release(block) }
     }
 
     /// Ends in order and starts again.

@@ -156,7 +156,11 @@ final class CacheFileWorld: @unchecked Sendable {
 
     /// Plays a crash and checks what is there afterwards.
     func crash(at moment: Int, survival: Double) throws -> Recovered {
-        let disk = CacheFileRecorder(recorder.image(at: moment, survival: survival, &generator))
+        try look(CacheFileRecorder(recorder.image(at: moment, survival: survival, &generator)), moment)
+    }
+
+    /// Starts on a disk and checks what is there.
+    func look(_ disk: CacheFileRecorder, _ moment: Int) throws -> Recovered {
         let file = try Self.open(disk, form)
         let (blocks, zeros) = try file.restore()
         var recovered = Recovered(recorder: disk, file: file)
