@@ -82,6 +82,22 @@ import Testing
         #expect(ledger.protected[0], "the mark does not cover the last write")
     }
 
+    @Test("a clean version is not overwritten while an old one in a spare may come back")
+    func shadows() {
+        var ledger = CacheFile.Ledger(layout: layout)
+        for _ in 0..<2 {
+            _ = write(&ledger, 0)
+            _ = commit(&ledger)
+        }
+        #expect(ledger.location(of: 0) == 8 && write(&ledger, 0) == 0)
+        ledger.noteMark(ledger.sequence, of: 0)
+        #expect(commit(&ledger) == [8] && !ledger.protected[0])
+        let number = ledger.beginCommit()
+        #expect(write(&ledger, 0) == 9, "the erasing of the spare is not durable")
+        _ = ledger.endCommit(number)
+        #expect(ledger.shadowed.isEmpty)
+    }
+
     @Test("what comes while a commit runs is not covered by it: marks, releases, erasings")
     func lateComers() {
         var ledger = CacheFile.Ledger(layout: layout)

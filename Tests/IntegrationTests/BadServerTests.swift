@@ -151,7 +151,7 @@ extension Integration {
                 let proxy = try TCPProxy(to: bucket.gateway.port)
                 defer { proxy.close() }
                 let flags = try bucket.flags(port: proxy.port) + Self.patience
-                let mount = try Mount(flags + ["--size=1m", "--blockSize=64k", bucket.name], in: workspace)
+                let mount = try Mount(flags + ["--size=1m", "--blockSize=64k", "--blockCacheSize=1", bucket.name], in: workspace)
                 try mount.start()
                 let pattern = try Pattern(in: workspace, count: 1 << 20)
                 try pattern.write(to: mount.file)
@@ -176,7 +176,7 @@ extension Integration {
             try withWorkspace { workspace in
                 let bucket = try Bucket(in: workspace)
                 let flags = try bucket.flags() + Self.patience
-                let mount = try Mount(flags + ["--size=1m", "--blockSize=64k", bucket.name], in: workspace)
+                let mount = try Mount(flags + ["--size=1m", "--blockSize=64k", "--blockCacheSize=1", bucket.name], in: workspace)
                 try mount.start()
                 let pattern = try Pattern(in: workspace, count: 65_536)
                 try pattern.write(to: mount.file)
@@ -203,7 +203,7 @@ extension Integration {
                 let proxy = try TCPProxy(to: bucket.gateway.port)
                 defer { proxy.close() }
                 let flags = try bucket.flags(port: proxy.port) + Self.patience
-                let mount = try Mount(flags + ["--size=1m", "--blockSize=64k", bucket.name], in: workspace)
+                let mount = try Mount(flags + ["--size=1m", "--blockSize=64k", "--blockCacheSize=0", bucket.name], in: workspace)
                 try mount.start()
                 let old = try Pattern(in: workspace, name: "old", count: 200_000, seed: 1)
                 let new = try Pattern(in: workspace, name: "new", count: 200_000, seed: 2)

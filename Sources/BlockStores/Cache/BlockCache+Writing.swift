@@ -198,7 +198,11 @@ extension BlockCache {
 
     /// Lets the storage forget that `blocks` were zeroed, as far as that was recorded up to `mark`, and nobody zeroes them just now.
     func forgetZeros(_ blocks: BlockSet, upTo mark: CacheMark) throws(BlockStoreError) {
-        let forgotten = state.withLock { state in state.zeroIntents.values.reduce(blocks) { $0.subtracting($1) } }
+        let forgotten = state.withLock { state in
+            // Nor before the storage has heard that a slot of the block was given up: what is in it would come back.
+            let unreleased = BlockSet(blocks: state.machine.unreleased.keys.filter(blocks.contains))
+            return state.zeroIntents.values.reduce(blocks.subtracting(unreleased)) { $0.subtracting($1) }
+        }
         try storage.forgetZeros(forgotten, upTo: mark)
     }
 }

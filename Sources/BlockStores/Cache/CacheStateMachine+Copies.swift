@@ -112,6 +112,7 @@ extension CacheStateMachine {
     mutating func detach(_ slot: CacheSlot, wasDirty: Bool) -> (release: Release?, revoked: [UInt64]) {
         unlist(slot)
         index.remove(entries[slot].block)
+        unreleased[entries[slot].block, default: 0] += 1
         valid.clear(slot)
         dirty.clear(slot)
         let revoked = revokeWaitingCopies(of: slot)
@@ -122,6 +123,7 @@ extension CacheStateMachine {
     /// The storage has recorded the release.
     mutating func released(_ release: Release) {
         precondition(entries[release.slot].state == .released, "a slot is released once")
+        unreleased[release.block] = unreleased[release.block].flatMap { $0 > 1 ? $0 - 1 : nil }
         if release.wasDirty, limits.isPersistent {
             entries[release.slot].state = .quarantined
             quarantine.append(release.slot)

@@ -126,6 +126,8 @@ struct CacheStateMachine: Sendable {
     var lists: SlotLists<List>
     /// Slots that were used and are free again; fresh ones follow after `entries`.
     var freeSlots: [CacheSlot] = []
+    /// Blocks that have given up a slot of which the storage has not heard yet, and how many.
+    var unreleased: [BlockNumber: Int] = [:]
     /// Slots released since the last commit began, and those that the commit which runs now will free.
     var quarantine: [CacheSlot] = []
     var commits: [UInt64: [CacheSlot]] = [:]
@@ -251,6 +253,7 @@ struct CacheStateMachine: Sendable {
     mutating func giveUp(_ slot: CacheSlot) -> Release {
         let release = Release(slot: slot, block: entries[slot].block, wasDirty: !isSettled(slot))
         evict(slot)
+        unreleased[release.block, default: 0] += 1
         entries[slot] = Entry(block: release.block, state: .released)
         return release
     }

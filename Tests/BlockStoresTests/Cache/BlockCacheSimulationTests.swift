@@ -76,7 +76,8 @@ struct CacheSimulation: Sendable {
             let machine = state.machine
             // Fetches that nobody waits for may be left when the cache ends.
             let counts = [
-                "copies": machine.copies.count, "uploads": machine.uploads.count, "zero flights": machine.zeroFlights.count,
+                "copies": machine.copies.count, "unreleased": machine.unreleased.count,
+                "uploads": machine.uploads.count, "zero flights": machine.zeroFlights.count,
                 "zero batches": machine.zeroBatches.count, "outstanding": machine.outstanding.count,
                 "flushes": machine.flushes.count, "queries": machine.extentQueries.count,
                 "copiers": state.copiers.isEmpty ? 0 : 1, "fetchers": state.fetchers.isEmpty ? 0 : 1,
