@@ -39,8 +39,9 @@ extension BlockCache {
     ///
     /// - Throws: As ``flush(_:)``.
     func flushToStore(_ scope: FlushScope) async throws(BlockStoreError) {
+        let deadline = settings.flushTimeout.map { timeline.now + $0 }
         let number = state.withLock { state in
-            let number = state.machine.beginFlush(scope, deadline: settings.flushTimeout.map { timeline.now + $0 })
+            let number = state.machine.beginFlush(scope, deadline: deadline)
             if let number { state.flushers.expect(number) }
             return number
         }
@@ -50,12 +51,32 @@ extension BlockCache {
             case .done: break
             case .failed(let error): throw error
             case .cancelled: throw BlockStoreError(.cancelled, "cancelled while waiting until the store has the data")
-            case .timedOut:
-                throw BlockStoreError(
-                    .timedOut, "the store did not take the data within \(settings.flushTimeout ?? .zero) (--flushTimeout)")
+            case .timedOut: throw flushTimedOut
             }
         }
-        try await next.flush(scope)
+        try await flushBelow(scope, deadline: deadline)
+    }
+
+    /// Passes the scope down. What the layers below cannot confirm for now is waited for, like an upload.
+    private func flushBelow(_ scope: FlushScope, deadline: Duration?) async throws(BlockStoreError) {
+        while true {
+            do throws(BlockStoreError) {
+                return try await next.flush(scope)
+            } catch {
+                guard !error.isPermanent, error.code != .cancelled else { throw error }
+            }
+            if let deadline, timeline.now >= deadline { throw flushTimedOut }
+            do {
+                try await timeline.sleep(until: timeline.now + Self.failurePause)
+            } catch {
+                throw BlockStoreError(.cancelled, "cancelled while waiting until the store has the data", cause: error)
+            }
+        }
+    }
+
+    private var flushTimedOut: BlockStoreError {
+        BlockStoreError(
+            .timedOut, "the store did not take the data within \(settings.flushTimeout ?? .zero) (--flushTimeout)")
     }
 
     private func flushed(_ number: UInt64) async -> FlushAnswer {

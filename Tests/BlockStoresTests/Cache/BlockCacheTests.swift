@@ -228,6 +228,29 @@ import Testing
         }
     }
 
+    @Test("a flush waits for a store that cannot confirm for now, as long as it may")
+    func flushBelowFails() throws {
+        let isDown = Shared(true)
+        let hook: MemoryBlockStore.Hook = { call async throws(BlockStoreError) in
+            if call.verb == .flush, isDown.withLock({ $0 }) { throw BlockStoreError(.unreachable, "planned outage") }
+        }
+        try CacheFixture.run(.test(slots: 8), hook: hook) { fixture in
+            try await fixture.write(1, of: 0)
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                tasks.addTask { try await fixture.cache.flush(.everything) }
+                try await fixture.pass(.seconds(100))
+                isDown.withLock { $0 = false }
+                try await tasks.waitForAll()
+            }
+            #expect(fixture.timeline.now >= .seconds(100) && fixture.stored(0).first == 1)
+        }
+        try CacheFixture.run(.test(slots: 8) { $0.flushTimeout = .seconds(20) }, hook: hook) { fixture in
+            isDown.withLock { $0 = true }
+            let late = await #expect(throws: BlockStoreError.self) { try await fixture.cache.flush(.everything) }
+            #expect(late?.code == .timedOut && fixture.timeline.now >= .seconds(20))
+        }
+    }
+
     @Test("a flush of some blocks sends these before their time, and no others")
     func flushOfBlocks() throws {
         try CacheFixture.run(.test(slots: 8) { $0.writeDelay = .seconds(100) }) { fixture in
