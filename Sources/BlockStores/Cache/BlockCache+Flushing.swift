@@ -59,11 +59,16 @@ extension BlockCache {
 
     /// Passes the scope down. What the layers below cannot confirm for now is waited for, like an upload.
     private func flushBelow(_ scope: FlushScope, deadline: Duration?) async throws(BlockStoreError) {
+        var hasFailed = false
         while true {
             do throws(BlockStoreError) {
-                return try await next.flush(scope)
+                try await next.flush(scope)
+                if hasFailed { report(nil, doing: "confirm what was written") }
+                return
             } catch {
                 guard !error.isPermanent, error.code != .cancelled else { throw error }
+                report(error, doing: "confirm what was written")
+                hasFailed = true
             }
             if let deadline, timeline.now >= deadline { throw flushTimedOut }
             do {

@@ -302,7 +302,7 @@ extension BlockCache {
     }
 
     /// Tells the log of failures without flooding it, and of their end.
-    private func report(_ failure: BlockStoreError?, doing what: String) {
+    func report(_ failure: BlockStoreError?, doing what: String) {
         let line = state.withLock { state in
             state.failures.note(failure, doing: what, unsaved: state.machine.dirtyCount, now: timeline.now)
         }

@@ -243,6 +243,9 @@ import Testing
                 try await tasks.waitForAll()
             }
             #expect(fixture.timeline.now >= .seconds(100) && fixture.stored(0).first == 1)
+            let lines = fixture.log.lines.filter { $0.contains("cannot confirm what was written") }
+            #expect((1...3).contains(lines.count), "\(lines)")
+            #expect(fixture.log.lines.contains { $0.contains("takes blocks again") })
         }
         try CacheFixture.run(.test(slots: 8) { $0.flushTimeout = .seconds(20) }, hook: hook) { fixture in
             isDown.withLock { $0 = true }
