@@ -9,7 +9,7 @@ extension OptionDescription {
     static let blockCacheThreads = OptionDescription(
         name: "blockCacheThreads", .number("NUM"), .cache, "Blocks that are written back at once", default: "80")
     static let blockCacheWriteDelay = OptionDescription(
-        name: "blockCacheWriteDelay", .number("MILLIS"), .cache, "How long a written block waits for more",
+        name: "blockCacheWriteDelay", .number("MILLIS"), .cache, "How long a written block waits",
         default: "250; 5000 if flushed locally")
     static let blockCacheTimeout = OptionDescription(
         name: "blockCacheTimeout", .number("MILLIS"), .cache, "How long an unused block is kept; 0 is for ever", default: "0")
