@@ -41,8 +41,8 @@ build_tools() {
     build_tool disk-io "$cc" -O2 -- "$here/C/disk-io.c"
     libraries=(-lcrypto -pthread)
     cd "$here/StandIn"
-    build_tool stand-in "$cxx" -O2 -std=c++17 -Wno-deprecated-declarations -- \
-        Bytes.cpp Control.cpp Objects.cpp Server.cpp Signature.cpp main.cpp
+    build_tool stand-in "$cxx" -O2 -march=native -std=c++17 -Wno-deprecated-declarations -- \
+        Bytes.cpp Control.cpp Digests.cpp Objects.cpp Server.cpp Signature.cpp main.cpp
     build_tool load "$cxx" -O2 -std=c++17 -Wno-deprecated-declarations -- load.cpp Bytes.cpp
     cd - >/dev/null
 }

@@ -91,8 +91,7 @@ Answer Objects::put(const std::string &key, Request &request) {
         return Answer::error(412, "PreconditionFailed", "the object is another one");
 
     auto object = std::make_shared<Object>();
-    const std::string *sum = request.header("content-md5");
-    object->tag = "\"" + hex(sum ? from_base64(*sum) : md5(request.body.view())) + "\"";
+    object->tag = "\"" + hex(request.digest.empty() ? md5(request.body.view()) : request.digest) + "\"";
     object->modified = time(nullptr);
     for (const auto &[name, value] : request.headers) {
         bool is_kept = name.compare(0, 11, "x-amz-meta-") == 0 || name == "content-type" || name == "content-encoding";

@@ -15,6 +15,8 @@ struct Request {
     /// Names in lower case.
     std::vector<std::pair<std::string, std::string>> headers;
     Body body;
+    /// The MD5 of the body, 16 bytes, where it is known already.
+    std::string digest;
 
     /// Nothing where there is no such header.
     const std::string *header(std::string_view name) const {

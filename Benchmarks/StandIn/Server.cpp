@@ -2,6 +2,8 @@
 // Copyright (c) the s3backer authors
 #include "Server.hpp"
 
+#include "Digests.hpp"
+
 #include <algorithm>
 #include <arpa/inet.h>
 #include <cerrno>
@@ -20,6 +22,10 @@ static const uint64_t listeners_max = 16;
 static const size_t piece = 256 << 10;
 /// Bodies up to this size are always hashed; of the larger ones, as many as `hash_every` says.
 static const size_t always_hashed = 4 << 10;
+/// Seconds until the next answer that leave time to digest the bodies there are, however few.
+static const double idle = 500e-6;
+/// Fewer bodies than that are digested faster one after the other.
+static const size_t side_by_side_min = 4;
 static const size_t head_max = 64 << 10, body_max = 1 << 30;
 
 static int checked(int result, const char *what) {
@@ -78,6 +84,7 @@ void Server::run() {
             timers.pop();
             ring(timer.connection, timer.serial);
         }
+        if (!undigested.empty() && (timers.empty() || timers.top().time - now() > idle)) digest_bodies();
     }
 }
 
@@ -239,6 +246,7 @@ void Server::complete(Connection &connection) {
     auto refusal = signature.refusal(connection.request, hashes_body);
     connection.is_refused = refusal.has_value();
     if (refusal) connection.answer = std::move(*refusal);
+    else if (connection.kind == "PUT") note_digest(connection);
     // The bytes took their time on the way here, however fast loopback was.
     double size = static_cast<double>(connection.request.body.size), bandwidth = control.settings.bandwidth;
     double received = bandwidth > 0 ? std::max(now(), connection.begun + size / bandwidth) : now();
@@ -246,6 +254,34 @@ void Server::complete(Connection &connection) {
     connection.state = State::waiting;
     if (control.settings.latency == 0 && bandwidth == 0) perform(connection);
     else set_timer(connection, connection.due);
+}
+
+/// Sees to it that the body's MD5, which is to be its ETag, is known when the request is carried out.
+void Server::note_digest(Connection &connection) {
+    const std::string *sum = connection.request.header("content-md5");
+    if (sum) {
+        connection.request.digest = from_base64(*sum);
+        return;
+    }
+    undigested.push_back(connection.number);
+    if (undigested.size() == digest_lanes) digest_bodies();
+}
+
+/// Many at once cost a fraction of what each alone costs, so they are collected while their answers are not due.
+void Server::digest_bodies() {
+    std::vector<std::string_view> bodies;
+    std::vector<Request *> requests;
+    for (uint64_t number : undigested) {
+        auto found = connections.find(number);
+        if (found == connections.end()) continue;
+        requests.push_back(&found->second->request);
+        bodies.push_back(requests.back()->body.view());
+    }
+    undigested.clear();
+    std::vector<std::string> digests;
+    if (bodies.size() >= side_by_side_min) digests = md5_of_each(bodies);
+    else for (std::string_view body : bodies) digests.push_back(md5(body));
+    for (size_t i = 0; i < requests.size(); i++) requests[i]->digest = std::move(digests[i]);
 }
 
 /// A request that was sent whole is carried out, though nobody waits for its answer any more.
@@ -264,6 +300,7 @@ void Server::hung_up(Connection &connection) {
 void Server::perform(Connection &connection) {
     Request &request = connection.request;
     const std::string &fault = connection.fault.kind;
+    if (std::find(undigested.begin(), undigested.end(), connection.number) != undigested.end()) digest_bodies();
     if (!connection.is_refused && (fault.empty() || connection.fault.is_applied))
         connection.answer = objects.perform(connection.kind, connection.key, request);
     if (connection.socket < 0 || fault == "reset") {

@@ -65,6 +65,8 @@ private:
     std::priority_queue<Timer> timers;
     /// The listening sockets are told from the numbers of connections by their place in here.
     std::vector<std::pair<int, bool>> listeners;
+    /// Connections whose request waits for its time, and whose body has not been digested.
+    std::vector<uint64_t> undigested;
     /// Connections of the control port that wait for `/drained`.
     std::vector<uint64_t> held;
 
@@ -78,6 +80,8 @@ private:
     bool receive_body(Connection &connection);
     bool parse_head(Connection &connection, std::string_view text);
     void complete(Connection &connection);
+    void note_digest(Connection &connection);
+    void digest_bodies();
     void hung_up(Connection &connection);
 
     void perform(Connection &connection);
