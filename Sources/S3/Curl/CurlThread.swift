@@ -71,7 +71,8 @@ final class CurlThread: @unchecked Sendable {
     func run() {
         prepareThread()
         configureMulti()
-        var events = [epoll_event](repeating: epoll_event(), count: 64)
+        // Few at a time: the first of many answers is passed on, and the next request sent, before the last one is received.
+        var events = [epoll_event](repeating: epoll_event(), count: 4)
         while true {
             let count = epoll_wait(epoll, &events, Int32(events.count), waitMilliseconds())
             for event in events.prefix(Int(max(count, 0))) where event.data.fd != inbox.eventDescriptor {
