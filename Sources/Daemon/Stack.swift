@@ -16,6 +16,8 @@ public struct StackSettings: Sendable {
     public var consistency: ConsistencyLimits?
     /// Whether each body that is read is compared with its ETag; not needed where the codec authenticates it.
     public var verifiesBodies: Bool
+    /// Where bodies are hashed; nil for the executor of the caller.
+    public var computing: (any TaskExecutor)?
     /// How many requests are in flight; nil leaves that layer out.
     public var limits: RequestLimits?
     /// How the block cache behaves; nil leaves that layer out.
@@ -30,7 +32,7 @@ public struct StackSettings: Sendable {
     /// Spells out every setting.
     public init(
         retry: RetryPolicy?, consistency: ConsistencyLimits?, verifiesBodies: Bool, limits: RequestLimits?,
-        cache: BlockCacheSettings?, surveyRequestsMax: Int?, fanOutMax: Int, isChecked: Bool
+        cache: BlockCacheSettings?, surveyRequestsMax: Int?, fanOutMax: Int, isChecked: Bool, computing: (any TaskExecutor)? = nil
     ) {
         self.retry = retry
         self.consistency = consistency
@@ -40,6 +42,7 @@ public struct StackSettings: Sendable {
         self.surveyRequestsMax = surveyRequestsMax
         self.fanOutMax = fanOutMax
         self.isChecked = isChecked
+        self.computing = computing
     }
 }
 
@@ -94,7 +97,9 @@ public struct Stack: Sendable {
         var layers = ObjectLayers(top: store)
         if let limits = settings.limits { layers.top = LimitedObjectStore(over: layers.top, limits: limits, logger: logger) }
         layers.top = checked(layers.top)
-        if settings.verifiesBodies { layers.top = checked(VerifyingObjectStore(over: layers.top, logger: logger)) }
+        if settings.verifiesBodies {
+            layers.top = checked(VerifyingObjectStore(over: layers.top, computing: settings.computing, logger: logger))
+        }
         if let limits = settings.consistency {
             let consistency = ConsistencyGuard(
                 over: layers.top, limits: limits, guards: { keys.block(named: $0) != nil }, timeline: timeline, logger: logger)

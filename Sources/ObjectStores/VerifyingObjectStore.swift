@@ -20,12 +20,16 @@ public final class VerifyingObjectStore: ObjectStore {
     private static let hashedPutMax = 4096
 
     private let next: any ObjectStore
+    private let computing: (any TaskExecutor)?
     private let logger: Logger
     private let evidence = Mutex(DigestEvidenceStateMachine())
 
     /// Makes the layer.
-    public init(over next: any ObjectStore, logger: Logger) {
+    ///
+    /// - Parameter computing: Where bodies are hashed; nil for the executor of the caller.
+    public init(over next: any ObjectStore, computing: (any TaskExecutor)? = nil, logger: Logger) {
         self.next = next
+        self.computing = computing
         self.logger = logger
     }
 
@@ -36,7 +40,7 @@ public final class VerifyingObjectStore: ObjectStore {
         _ key: ObjectKey, range: Range<Int>?, ifMatch: ETag?, ifNoneMatch: ETag?, _ context: IOContext
     ) async throws(ObjectStoreError) -> ObjectRead {
         let answer = try await next.get(key, range: range, ifMatch: ifMatch, ifNoneMatch: ifNoneMatch, context)
-        if range == nil, case .object(let object) = answer { try check(object, key) }
+        if range == nil, case .object(let object) = answer { try await check(object, key) }
         return answer
     }
 
@@ -72,13 +76,15 @@ public final class VerifyingObjectStore: ObjectStore {
 
     // MARK: Checks
 
-    private func check(_ object: Object, _ key: ObjectKey) throws(ObjectStoreError) {
+    private func check(_ object: Object, _ key: ObjectKey) async throws(ObjectStoreError) {
         guard object.body.count == object.attributes.size else {
             throw malformed(key, "\(object.body.count) bytes came instead of \(object.attributes.size)")
         }
         guard !object.attributes.isTagOpaque, let tag = object.attributes.eTag?.plainDigest else { return }
         guard evidence.withLock({ $0.verdict != .othersToo }) else { return }
-        let digest = object.body.withBytes { hexadecimal(Digest.md5.hash($0)) }
+        let digest = await withTaskExecutorPreference(computing) {
+            object.body.withBytes { hexadecimal(Digest.md5.hash($0)) }
+        }
         let (judgement, isNew) = evidence.withLock { $0.noteGet(key, digest: digest, tag: tag) }
         announce(isNew)
         guard judgement == .wrong else { return }

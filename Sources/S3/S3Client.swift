@@ -15,6 +15,9 @@ internal import Synchronization
 ///
 /// - Concurrency: safe from anywhere; as many requests run at once as there are callers.
 public final class S3Client: ObjectStore {
+    /// From which size on a body is hashed where ``S3Settings/computing`` says, in bytes; less is done before it is handed over.
+    private static let computedSizeMin = 16 << 10
+
     /// Where the bucket is, and what goes along with each request.
     let settings: S3Settings
     /// Lends the memory of bodies.
@@ -89,7 +92,10 @@ public final class S3Client: ObjectStore {
     /// - Returns: The answer, whatever its status; but a successful one is S3's and whole.
     /// - Throws: When no such answer came.
     func send(_ request: S3Request, for operation: S3Operation) async throws(ObjectStoreError) -> HTTPResponse {
-        let signed = signer.sign(request, at: timeline.unixTime)
+        let isLarge = (request.body?.count ?? 0) >= Self.computedSizeMin
+        let signed = await withTaskExecutorPreference(isLarge ? settings.computing : nil) {
+            signer.sign(request, at: timeline.unixTime)
+        }
         let start = timeline.now
         let response: HTTPResponse
         do {

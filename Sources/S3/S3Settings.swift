@@ -20,6 +20,8 @@ public struct S3Settings: Sendable {
     /// The largest object that is read, in bytes; protects against a server that never stops. See
     /// ``S3Client/limitObjects(to:)``.
     public var objectSizeMax: Int
+    /// Where bodies are hashed; nil for the executor of the caller.
+    public var computing: (any TaskExecutor)?
 
     /// Makes settings for an endpoint, private objects and SigV4; the rest is set by name.
     public init(endpoint: Endpoint, credentials: Credentials?) {

@@ -149,7 +149,7 @@ public final class Volume: Sendable {
             throw error
         }
         let blocks = DirectVolume(
-            over: objects, keys: options.keys, geometry: decision.geometry, codec: codec,
+            over: objects, keys: options.keys, geometry: decision.geometry, codec: codec, computing: options.codec.computing,
             isFirstBlockPresent: answer?.result.isFirstBlockPresent ?? false,
             checksSizes: answer == nil && !options.isForced, fence: fence, limits: options.limits, timeline: timeline,
             logger: logger)

@@ -48,6 +48,41 @@ struct ProcessTests {
         #expect(count.withLock { $0 } == 100)
     }
 
+    @Test("what computes runs behind what only decides, and yet in its turn")
+    func lanes() {
+        let pool = IOPool(threadCount: 1)
+        defer { pool.shutDown() }
+        let order = Mutex<[String]>([])
+        let gate = Mutex(())
+        let tasks = gate.withLock { _ in
+            // The first job holds the only thread until all of the work stands in line.
+            let holder = BlockingTask(on: pool) { gate.withLock { _ in } }
+            let computing = (0..<2).map { number in
+                BlockingTask(on: pool) {
+                    await withTaskExecutorPreference(pool.computing) { order.withLock { $0.append("computes \(number)") } }
+                }
+            }
+            let others = (0..<40).map { number in BlockingTask(on: pool) { order.withLock { $0.append("\(number)") } } }
+            return [holder] + computing + others
+        }
+        for task in tasks { task.wait() }
+        let places = order.withLock { order in order.indices.filter { order[$0].hasPrefix("computes") } }
+        // Of the first sixteen jobs one held the thread, and two only stepped over to the other lane.
+        #expect(places == [12, 28], "\(order.withLock { $0 })")
+    }
+
+    @Test("a body is hashed in the computing lane, and the task comes back to the pool")
+    func hashingLane() {
+        let pool = IOPool(threadCount: 1)
+        defer { pool.shutDown() }
+        let names = BlockingTask(on: pool) {
+            let inside = await withTaskExecutorPreference(pool.computing) { threadName() }
+            await hop()
+            return [inside, threadName()]
+        }.wait()
+        #expect(names.allSatisfy { $0.hasPrefix("io-0") }, "\(names)")
+    }
+
     @Test("a request to stop cancels the work that is connected")
     func stopCancels() {
         let pool = IOPool(threadCount: 1)

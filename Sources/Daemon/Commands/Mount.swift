@@ -91,7 +91,7 @@ struct Mount {
         _ process: ServingProcess, _ password: SecretBytes?, _ cacheFile: CacheFileCustody?
     ) throws(UserError) -> (Stack, StackStatistics) {
         let store = try Store.open(
-            settings, password: password, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
+            settings, password: password, process)
         let isTalkative = !settings.process.isQuiet
         if isTalkative, settings.geometry.isAutoDetected { Console.say("auto-detecting block size and total file size...") }
         let token = MountToken.random()

@@ -26,7 +26,7 @@ struct ObjectCommand {
         StopSignals.start(process.stopping, logger: process.logger)
         process.logConfiguration(settings)
         let store = try Store.open(
-            settings, password: nil, pool: process.bufferPool, timeline: process.timeline, logger: process.logger)
+            settings, password: nil, process)
         if !settings.process.isQuiet { Console.say("\(deed) \(settings.volumeDescription)") }
         let failure = runBlocking(on: process.ioPool, stopping: process.stopping) { () async -> VolumeError? in
             do throws(VolumeError) {

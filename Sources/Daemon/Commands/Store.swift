@@ -32,10 +32,12 @@ struct Store {
 
     /// Opens the store; asks nothing of the network.
     ///
-    /// - Parameter password: What blocks are encrypted with; nil where no block is read or written, or none is encrypted.
+    /// - Parameters:
+    ///   - password: What blocks are encrypted with; nil where no block is read or written, or none is encrypted.
+    ///   - process: Its memory, threads, clocks and log.
     /// - Throws: When the directory cannot be used, or curl cannot start.
     static func open(
-        _ settings: Settings, password: SecretBytes?, pool: BufferPool, timeline: any Timeline, logger: Logger
+        _ settings: Settings, password: SecretBytes?, _ process: ServingProcess
     ) throws(UserError) -> Store {
         // A command that writes one object of its own is not stopped by options of the mount, as a line of fstab may hold them.
         let isReadOnly = settings.fileSystem.isReadOnly && settings.command.isMount
@@ -44,7 +46,7 @@ struct Store {
             let objects: DirectoryObjectStore
             do {
                 objects = try DirectoryObjectStore(
-                    directory: path, pool: pool, isReadOnly: isReadOnly, undescribed: DirectVolume.blockMetadata)
+                    directory: path, pool: process.bufferPool, isReadOnly: isReadOnly, undescribed: DirectVolume.blockMetadata)
             } catch {
                 throw UserError(error.message)
             }
@@ -55,11 +57,13 @@ struct Store {
                     cache: settings.cache, surveyRequestsMax: settings.survey?.requestsMax, fanOutMax: fanOutMax,
                     isChecked: settings.process.isDebug),
                 volumeOptions: options(
-                    settings, codec: settings.codec.options(password, salt: "/" + settings.layout.prefix),
+                    settings,
+                    codec: settings.codec.options(
+                        password, salt: "/" + settings.layout.prefix, computing: process.ioPool.computing),
                     isReadOnly: isReadOnly, isAnonymous: false, attemptTimeout: .seconds(1)))
         case .s3(let bucket):
             let client = try S3Client.open(
-                bucket, acceptEncoding: settings.codec.acceptEncoding, pool: pool, timeline: timeline, logger: logger)
+                bucket, acceptEncoding: settings.codec.acceptEncoding, process)
             let policy = RetryPolicy(
                 initialPause: bucket.connection.initialRetryPause, totalPauseMax: bucket.connection.totalRetryPauseMax)
             return Store(
@@ -69,9 +73,11 @@ struct Store {
                     // An encrypted block proves by itself that it is whole.
                     verifiesBodies: settings.codec.encryption == nil,
                     limits: limits(settings.cache), cache: settings.cache, surveyRequestsMax: settings.survey?.requestsMax,
-                    fanOutMax: fanOutMax, isChecked: settings.process.isDebug),
+                    fanOutMax: fanOutMax, isChecked: settings.process.isDebug, computing: process.ioPool.computing),
                 volumeOptions: options(
-                    settings, codec: settings.codec.options(password, salt: bucket.bucket + "/" + settings.layout.prefix),
+                    settings,
+                    codec: settings.codec.options(
+                        password, salt: bucket.bucket + "/" + settings.layout.prefix, computing: process.ioPool.computing),
                     isReadOnly: isReadOnly, isAnonymous: bucket.credentials == nil,
                     attemptTimeout: bucket.connection.timeout))
         }
@@ -122,13 +128,16 @@ extension CodecSettings {
     /// - Parameters:
     ///   - password: Nil leaves encryption out: for what touches no block.
     ///   - salt: Where the volume is, `BUCKET/PREFIX`; a local directory has no bucket.
-    func options(_ password: SecretBytes?, salt: String) -> CodecOptions {
+    ///   - computing: Where the codecs run; nil for the executor of the caller.
+    func options(_ password: SecretBytes?, salt: String, computing: (any TaskExecutor)? = nil) -> CodecOptions {
         var encrypted: EncryptionOptions?
         if let encryption, let password {
             encrypted = EncryptionOptions(scheme: encryption.scheme, password: password, salt: salt)
         }
-        return CodecOptions(
+        var options = CodecOptions(
             compression: compression, encryption: encrypted, defaultContentEncoding: defaultContentEncoding)
+        options.computing = computing
+        return options
     }
 
     /// The encodings that a block may have, as a request's Accept-Encoding lists them.
@@ -143,10 +152,12 @@ extension CodecSettings {
 extension S3Client {
     /// Makes a client from settings.
     ///
-    /// - Parameter acceptEncoding: The encodings that blocks may have.
+    /// - Parameters:
+    ///   - acceptEncoding: The encodings that blocks may have.
+    ///   - process: Its memory, threads, clocks and log.
     /// - Throws: When the base URL is not one, or curl cannot start.
     static func open(
-        _ bucket: BucketSettings, acceptEncoding: String, pool: BufferPool, timeline: any Timeline, logger: Logger
+        _ bucket: BucketSettings, acceptEncoding: String, _ process: ServingProcess
     ) throws(UserError) -> S3Client {
         let endpoint: Endpoint
         do {
@@ -165,10 +176,14 @@ extension S3Client {
         settings.storageClass = bucket.objects.storageClass
         settings.acceptEncoding = acceptEncoding
         settings.serverSideEncryption = bucket.objects.encryption
+        settings.computing = process.ioPool.computing
         do {
             let transport = try CurlTransport(
-                settings: TransportSettings(bucket.connection), pool: pool, timeline: timeline, logger: logger)
-            return S3Client(settings: settings, transport: transport, pool: pool, timeline: timeline, logger: logger)
+                settings: TransportSettings(bucket.connection), pool: process.bufferPool, timeline: process.timeline,
+                logger: process.logger)
+            return S3Client(
+                settings: settings, transport: transport, pool: process.bufferPool, timeline: process.timeline,
+                logger: process.logger)
         } catch {
             throw UserError("cannot talk to the store: \(error)")
         }

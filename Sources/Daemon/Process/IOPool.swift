@@ -14,14 +14,22 @@ internal import Synchronization
 /// how many tasks there are is bounded where they are made (requests by FUSE's max_background, blocks of a request by
 /// `BlockDisk`'s fan-out, requests to the store by `LimitedObjectStore`).
 ///
+/// **Two lanes**: jobs that only decide what comes next go before those that compute for long (``computing``). In one queue a
+/// request that came while bodies are hashed would begin behind all of them, and with it the whole group of requests would stay
+/// together, each time waiting for the processor together and then for the store together. Of each 16 jobs one computes, if there
+/// is one.
+///
 /// - Concurrency: safe from anywhere.
 public final class IOPool: TaskExecutor {
-    // Proof for @unchecked: `queue` and `isStopping` are touched only under `lock`; the two pthread objects are made once, at
+    // Proof for @unchecked: the queues, the count and `isStopping` are touched only under `lock`; the two pthread objects are made once, at
     // addresses that never move, and destroyed when no thread is left.
     private final class Shared: @unchecked Sendable {
         let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
         let hasWork = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
         var queue = JobQueue()
+        var computing = JobQueue()
+        /// Jobs since the last one that computed.
+        var sinceComputing = 0
         var isStopping = false
 
         init() {
@@ -36,9 +44,9 @@ public final class IOPool: TaskExecutor {
             lock.deallocate()
         }
 
-        func put(_ job: UnownedJob) {
+        func put(_ job: UnownedJob, computes: Bool) {
             pthread_mutex_lock(lock)
-            queue.append(job)
+            if computes { computing.append(job) } else { queue.append(job) }
             pthread_mutex_unlock(lock)
             pthread_cond_signal(hasWork)
         }
@@ -48,10 +56,17 @@ public final class IOPool: TaskExecutor {
             pthread_mutex_lock(lock)
             defer { pthread_mutex_unlock(lock) }
             while true {
-                if let job = queue.popFirst() { return job }
+                if let job = next() { return job }
                 if isStopping { return nil }
                 pthread_cond_wait(hasWork, lock)
             }
+        }
+
+        private func next() -> UnownedJob? {
+            sinceComputing += 1
+            if sinceComputing < IOPool.fairness, let job = queue.popFirst() { return job }
+            sinceComputing = 0
+            return computing.popFirst() ?? queue.popFirst()
         }
 
         func stop() {
@@ -62,7 +77,22 @@ public final class IOPool: TaskExecutor {
         }
     }
 
-    private let shared = Shared()
+    /// The other lane, on the same threads. Its jobs run as those of the pool: a task that has computed goes on at once, without
+    /// lining up again.
+    private final class Lane: TaskExecutor {
+        private let shared: Shared
+
+        init(_ shared: Shared) { self.shared = shared }
+
+        func enqueue(_ job: consuming ExecutorJob) { shared.put(UnownedJob(job), computes: true) }
+    }
+
+    /// At least one of so many jobs computes, however many others there are.
+    private static let fairness = 16
+
+    private let shared: Shared
+    /// For jobs that compute for tens of microseconds and more, as hashing a body; runs on the same threads, behind the others.
+    public let computing: any TaskExecutor
     private let threads = Mutex<[JoinableThread]>([])
 
     /// Starts the threads.
@@ -70,7 +100,9 @@ public final class IOPool: TaskExecutor {
     /// - Parameter threadCount: At least 1. More than processors: a thread that waits for a disk uses none.
     public init(threadCount: Int) {
         precondition(threadCount > 0, "a pool without threads runs nothing")
-        let shared = self.shared
+        let shared = Shared()
+        self.shared = shared
+        computing = Lane(shared)
         for index in 0..<threadCount {
             let thread = JoinableThread.required(name: "io-\(index)") { [unowned self] in
                 let executor = self.asUnownedTaskExecutor()
@@ -81,7 +113,7 @@ public final class IOPool: TaskExecutor {
     }
 
     /// Takes a job; called by the runtime.
-    public func enqueue(_ job: consuming ExecutorJob) { shared.put(UnownedJob(job)) }
+    public func enqueue(_ job: consuming ExecutorJob) { shared.put(UnownedJob(job), computes: false) }
 
     /// Runs what is queued, ends the threads and waits for them. Not to be called on one of them.
     ///

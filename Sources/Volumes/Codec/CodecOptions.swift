@@ -11,6 +11,8 @@ public struct CodecOptions: Sendable {
     public var encryption: EncryptionOptions?
     /// What is taken for the Content-Encoding of a block's object that has none (`--defaultContentEncoding`); nil means plain.
     public var defaultContentEncoding: ContentEncoding?
+    /// Where blocks are encoded and decoded; nil for the executor of the caller.
+    public var computing: (any TaskExecutor)?
 
     /// Makes options; every one is said at the call.
     public init(

@@ -7,15 +7,13 @@ internal import ObjectStores
 
 /// The way through the codecs, on other threads than the caller's.
 ///
-/// A request begins on a thread of FUSE, and an answer on the thread of libcurl would come back there; both serve many, and
-/// compressing a block takes as long as thousands of hits. A child task runs on the executor of its parent's preference instead,
-/// the I/O pool, so the codecs of several blocks also run in parallel.
+/// A request may begin on a thread of FUSE, which serves many, and compressing a block takes as long as thousands of hits. Where it
+/// runs instead (``computing``), the codecs of several blocks also run in parallel.
 extension DirectVolume {
     /// Turns a whole block into what is stored.
     func encode(_ bytes: BufferSlice, of block: BlockNumber) async -> EncodedBlock {
         guard !codec.isIdentity else { return codec.encode(bytes, of: block) }
-        async let form = codec.encode(bytes, of: block)
-        return await form
+        return await withTaskExecutorPreference(computing) { codec.encode(bytes, of: block) }
     }
 
     /// Turns an object into the block that it holds.
@@ -26,15 +24,8 @@ extension DirectVolume {
         guard !codec.isPlain(metadata) else {
             return try codec.decode(object.body, metadata, of: block)
         }
-        async let bytes = result(of: object, block)
-        return try await bytes.get()
-    }
-
-    private func result(of object: Object, _ block: BlockNumber) -> Result<BufferSlice, CodecError> {
-        do throws(CodecError) {
-            return .success(try codec.decode(object.body, object.attributes.metadata, of: block))
-        } catch {
-            return .failure(error)
+        return try await withTaskExecutorPreference(computing) { () async throws(CodecError) -> BufferSlice in
+            try codec.decode(object.body, metadata, of: block)
         }
     }
 }

@@ -36,6 +36,8 @@ public final class DirectVolume: BlockStore {
     let store: any ObjectStore
     /// What the bytes of a block become in an object.
     let codec: CodecStack
+    /// Where the codecs run; nil for the executor of the caller.
+    let computing: (any TaskExecutor)?
     /// What the objects of blocks are called.
     let keys: BlockKeyScheme
     /// The watch over blocks that a late attempt may still change.
@@ -56,17 +58,19 @@ public final class DirectVolume: BlockStore {
     /// Opens the blocks of a volume.
     ///
     /// - Parameters:
+    ///   - computing: Where blocks are encoded and decoded; nil for the executor of the caller.
     ///   - isFirstBlockPresent: Whether block 0 is known to have an object. False only costs the first mutation a HEAD.
     ///   - checksSizes: Whether the first change compares the sizes that block 0 records with these, and fails where they differ:
     ///     for a volume that was opened without a look at it.
     ///   - fence: What stops mutations once the volume is not ours any more; nil where nobody else can have it.
     init(
         over next: any ObjectStore, keys: BlockKeyScheme, geometry: BlockGeometry, codec: CodecStack,
-        isFirstBlockPresent: Bool, checksSizes: Bool, fence: MountTokenGuard?, limits: SettlementLimits,
-        timeline: any Timeline, logger: Logger
+        computing: (any TaskExecutor)? = nil, isFirstBlockPresent: Bool, checksSizes: Bool, fence: MountTokenGuard?,
+        limits: SettlementLimits, timeline: any Timeline, logger: Logger
     ) {
         self.store = next
         self.codec = codec
+        self.computing = computing
         self.keys = keys
         self.geometry = geometry
         self.firstBlock = FirstBlockGate(isPresent: isFirstBlockPresent)
