@@ -73,13 +73,17 @@ extension BlockCache {
         let sectors = sectors(touching: range)
         let began = timeline.now
         var hasMissed = false
+        var isCounted = false
         while true {
             var rings = false
             let (step, number) = state.withLock { state in
-                let step = state.machine.beginRead(of: block, sectors, waits: true, now: began) { isZeroBelow(block) }
+                let step = state.machine.beginRead(
+                    of: block, sectors, waits: true, counts: !isCounted, now: began
+                ) { isZeroBelow(block) }
                 if !hasMissed { rings = note(block, &state) }
                 return (step, prepareToWait(step, block, &state))
             }
+            isCounted = true
             if rings { doorbell.ring() }
             switch step {
             case .zero: return .zero

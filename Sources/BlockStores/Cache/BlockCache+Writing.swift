@@ -49,22 +49,26 @@ extension BlockCache {
         let isZeros = contents.isAllZeros
         if isZeros, range.count == geometry.blockSize { return try await zero(BlockSet(block..<block.advanced(by: 1)), context) }
         let span = Span(range, sectorSize: sectorSize)
-        while try await !attempt(contents, at: range, span, of: block, isZeros: isZeros) {}
+        var isCounted = false
+        while try await !attempt(contents, at: range, span, of: block, isZeros: isZeros, &isCounted) {}
         if settings.isSynchronous { try await flushToStore(.blocks(BlockSet(block..<block.advanced(by: 1)))) }
     }
 
     /// Tries to write.
     ///
+    /// - Parameter isCounted: Whether the write has been counted as a hit or a miss.
     /// - Returns: False when it has to be tried again.
     private func attempt(
-        _ contents: BlockContents, at range: Range<Int>, _ span: Span, of block: BlockNumber, isZeros: Bool
+        _ contents: BlockContents, at range: Range<Int>, _ span: Span, of block: BlockNumber, isZeros: Bool,
+        _ isCounted: inout Bool
     ) async throws(BlockStoreError) -> Bool {
         let (step, number) = state.withLock { state in
             let step = state.machine.beginWrite(
-                to: block, span.sectors, edges: span.edges, isZeros: isZeros, waits: true
+                to: block, span.sectors, edges: span.edges, isZeros: isZeros, waits: true, counts: !isCounted
             ) { isZeroBelow(block) }
             return (step, prepareToWait(step, block, &state))
         }
+        if case .full = step {} else { isCounted = true }
         switch step {
         case .nothing: return true
         case .needsBytes:

@@ -15,13 +15,13 @@ public struct BlockCacheStatistics: Equatable, Sendable {
     public var dirtyCount: UInt64 = 0
     /// Blocks whose zeroing the store has not seen yet.
     public var pendingZeroCount: UInt64 = 0
-    /// Parts of blocks that were read from the cache.
+    /// Parts of blocks that were read from the cache; each read counts once, as a hit or as a miss.
     public var readHits: UInt64 = 0
     /// Parts of blocks for which the store had to be asked.
     public var readMisses: UInt64 = 0
-    /// Writes to blocks that were in the cache.
+    /// Writes to blocks that were in the cache; each write counts once, as a hit or as a miss.
     public var writeHits: UInt64 = 0
-    /// Writes to blocks that were not.
+    /// Writes to blocks that were not, and those that had to ask the store for the rest of a sector.
     public var writeMisses: UInt64 = 0
     /// Restored blocks that the store still had unchanged.
     public var verified: UInt64 = 0

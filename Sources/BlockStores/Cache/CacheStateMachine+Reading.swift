@@ -57,23 +57,24 @@ extension CacheStateMachine {
     ///
     /// - Parameters:
     ///   - waits: Whether the caller can wait for a grant; else a copy that would have to wait counts as a miss that is not counted.
+    ///   - counts: Whether it counts as a hit or a miss: the first time only, not when the caller starts over.
     ///   - isZeroBelow: Whether the store below is known to have zeros there; asked only if need be.
     mutating func beginRead(
-        of block: BlockNumber, _ sectors: Range<Int>, waits: Bool, now: Duration, isZeroBelow: () -> Bool
+        of block: BlockNumber, _ sectors: Range<Int>, waits: Bool, counts: Bool = true, now: Duration, isZeroBelow: () -> Bool
     ) -> ReadStep {
         guard let slot = slot(of: block) else {
             if pendingZeros.contains(block) || isZeroBelow() { return .zero }
-            if waits { counters.readMisses += 1 }
+            if waits, counts { counters.readMisses += 1 }
             return .miss
         }
         let entry = entries[slot]
         let known = entry.isUnverified ? dirty : valid
         guard known.isAllSet(sectors, of: slot) || (entry.isZeroElsewhere && !entry.isUnverified) else {
-            if waits { counters.readMisses += 1 }
+            if waits, counts { counters.readMisses += 1 }
             return .miss
         }
         if !waits, isReadBlocked(slot, sectors) { return .miss }
-        counters.readHits += 1
+        if counts { counters.readHits += 1 }
         touch(slot, now: now)
         var holes: [Range<Int>] = []
         if !known.isAllSet(sectors, of: slot) {
@@ -94,7 +95,7 @@ extension CacheStateMachine {
         case miss
     }
 
-    /// As ``beginRead(of:_:waits:now:isZeroBelow:)`` for a caller that copies at once, within the same step: nothing is registered.
+    /// As ``beginRead(of:_:waits:counts:now:isZeroBelow:)`` for a caller that copies at once, within the same step: nothing is registered.
     mutating func readAtOnce(
         of block: BlockNumber, _ sectors: Range<Int>, now: Duration, isZeroBelow: () -> Bool
     ) -> PromptRead {

@@ -24,33 +24,40 @@ extension CacheStateMachine {
     ///   - edges: The sectors of which it covers only a part: the first, the last, or none.
     ///   - isZeros: Whether it writes zeros.
     ///   - waits: Whether the caller can wait for a grant, or for room; else what would have to wait is not registered.
-    ///   - isZeroBelow: As in ``beginRead(of:_:waits:now:isZeroBelow:)``.
+    ///   - counts: Whether it counts as a hit or a miss: the first time only, not when the caller starts over.
+    ///   - isZeroBelow: As in ``beginRead(of:_:waits:counts:now:isZeroBelow:)``.
     mutating func beginWrite(
-        to block: BlockNumber, _ sectors: Range<Int>, edges: [Int], isZeros: Bool, waits: Bool, isZeroBelow: () -> Bool
+        to block: BlockNumber, _ sectors: Range<Int>, edges: [Int], isZeros: Bool, waits: Bool, counts: Bool = true,
+        isZeroBelow: () -> Bool
     ) -> WriteStep {
         guard let slot = slot(of: block) else {
             let isZero = pendingZeros.contains(block) || isZeroBelow()
             if isZero, isZeros { return .nothing }
-            guard edges.isEmpty || isZero else { return .needsBytes }
+            guard edges.isEmpty || isZero else { return needBytes(counts: counts) }
             guard dirtyCount < limits.dirtyMax, let slot = allocate(for: block) else {
                 if waits { counters.writerWaits += 1 }
                 return .full
             }
-            counters.writeMisses += 1
+            if counts { counters.writeMisses += 1 }
             entries[slot].isZeroElsewhere = isZero
             // The whole block, so that a second write finds the slot assigned.
             let (ticket, isGranted) = beginCopy(slot, allSectors, isExclusive: true)
             return .copy(ticket, isGranted: isGranted, isNewTenant: true)
         }
-        guard hasEdges(slot, edges) else { return .needsBytes }
+        guard hasEdges(slot, edges) else { return needBytes(counts: counts) }
         guard isDirty(slot) || dirtyCount < limits.dirtyMax else {
             if waits { counters.writerWaits += 1 }
             return .full
         }
         if !waits, isWriteBlocked(slot, sectors) { return .full }
-        counters.writeHits += 1
+        if counts { counters.writeHits += 1 }
         let (ticket, isGranted) = beginCopy(slot, sectors, isExclusive: true)
         return .copy(ticket, isGranted: isGranted, isNewTenant: false)
+    }
+
+    private mutating func needBytes(counts: Bool) -> WriteStep {
+        if counts { counters.writeMisses += 1 }
+        return .needsBytes
     }
 
     /// Which of the edges have bytes in the slot, for a write that was granted; the others are zeros.
