@@ -304,7 +304,8 @@ extension BlockCache {
     /// Tells the log of failures without flooding it, and of their end.
     func report(_ failure: BlockStoreError?, doing what: String) {
         let line = state.withLock { state in
-            state.failures.note(failure, doing: what, unsaved: state.machine.dirtyCount, now: timeline.now)
+            let unsaved = state.machine.dirtyCount + state.machine.pendingZeros.count
+            return state.failures.note(failure, doing: what, unsaved: unsaved, now: timeline.now)
         }
         switch line {
         case .failing(let text): logger.error("\(text)")

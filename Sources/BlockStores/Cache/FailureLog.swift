@@ -22,7 +22,7 @@ struct FailureLog: Sendable {
     ///
     /// - Parameters:
     ///   - failure: Why it failed; nil when it did not.
-    ///   - unsaved: How many blocks the store does not have.
+    ///   - unsaved: How many blocks the store does not have as they are here, zeroed ones included.
     mutating func note(_ failure: BlockStoreError?, doing what: String, unsaved: Int, now: Duration) -> Line? {
         guard let failure else {
             defer { count = 0 }
@@ -33,8 +33,9 @@ struct FailureLog: Sendable {
         if count == 1 { since = now }
         guard count == 1 || now - lastLine >= Self.interval else { return nil }
         lastLine = now
-        return .failing(
-            "cannot \(what): \(failure); trying again, \(unsaved) blocks are not in the store yet (\(count) failures)")
+        // A volume that is no longer ours does not come back by waiting.
+        let outlook = failure.code == .fenced ? "" : "trying again, "
+        return .failing("cannot \(what): \(failure); \(outlook)\(unsaved) blocks are not in the store yet (\(count) failures)")
     }
 }
 
