@@ -36,7 +36,8 @@ import Testing
     func inUse() throws {
         let folder = try CacheFolder()
         let file = try folder.open()
-        #expect(cacheFileCode { _ = try folder.open() } == .inUse)
+        let refusal = #expect(throws: CacheFileError.self) { _ = try folder.open() }
+        #expect(refusal?.code == .inUse && refusal?.message.contains("wait until it has ended") == true)
         #expect(cacheFileCode { _ = try CacheFile.inspect(at: folder.file) } == .inUse)
         _ = file.slotCount
     }
@@ -57,6 +58,8 @@ import Testing
                 Issue.record("opened in spite of \(code)")
             } catch let error as CacheFileError {
                 #expect(error.code == code && error.message.contains(folder.file) && !error.message.contains("\n"))
+                // The same volume at another address is another one here, too.
+                #expect((code == .otherVolume) == error.message.contains("--baseURL or --region"))
             }
         }
         #expect(try folder.bytes() == before)
@@ -85,8 +88,12 @@ import Testing
         let folder = try CacheFolder()
         let bytes = head + [UInt8](repeating: 0, count: 300)
         try folder.put(bytes)
-        #expect(cacheFileCode { _ = try folder.open() } == .foreign)
-        #expect(cacheFileCode { _ = try CacheFile.inspect(at: folder.file) } == .foreign)
+        let refusal = #expect(throws: CacheFileError.self) { _ = try folder.open() }
+        #expect(refusal?.code == .foreign && refusal?.message.contains("--blockCacheRecoverDirtyBlocks") == true)
+        #expect(refusal?.message.contains("use --force") == true)
+        // Where --force would not rename it, it is no advice.
+        let look = #expect(throws: CacheFileError.self) { _ = try CacheFile.inspect(at: folder.file) }
+        #expect(look?.code == .foreign && look?.message.contains("--force") == false)
         #expect(try folder.bytes() == bytes)
         var options = CacheFolder.options()
         options.isForced = true
@@ -111,7 +118,22 @@ import Testing
         try FileManager.default.createSymbolicLink(atPath: folder.file, withDestinationPath: "/dev/null")
         #expect(cacheFileCode { _ = try folder.open() } == .notACacheFile)
         #expect(cacheFileCode { _ = try CacheFile.open(at: folder.path, forced, logger: quietLogger) } == .notACacheFile)
-        #expect(cacheFileCode { _ = try CacheFile.open(at: folder.path + "/a/b", forced, logger: quietLogger) } == .io)
+    }
+
+    @Test("a file that cannot be made is called by the name that the user gave, and what is in its way by its own")
+    func cannotBeMade() throws {
+        let folder = try CacheFolder()
+        let path = folder.path + "/a/b"
+        let refusal = #expect(throws: CacheFileError.self) {
+            _ = try CacheFile.open(at: path, CacheFolder.options(), logger: quietLogger)
+        }
+        #expect(refusal?.code == .io)
+        #expect(
+            refusal?.message
+                == "cannot use the cache file \"\(path)\": it cannot be made: no such file or directory; check its directory")
+        try Data("my only copy".utf8).write(to: URL(fileURLWithPath: folder.file + ".new"))
+        let obstacle = #expect(throws: CacheFileError.self) { _ = try folder.open() }
+        #expect(obstacle?.message.hasPrefix("cannot use the cache file \"\(folder.file)\": \"\(folder.file).new\" is in") == true)
     }
 
     @Test("a newer format, a damaged header and a damaged descriptor are told apart")

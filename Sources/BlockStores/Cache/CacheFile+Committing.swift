@@ -99,7 +99,10 @@ extension CacheFile {
         }
         guard isNews else { return }
         logger.error(
-            "the cache file cannot be made durable; from now on flushes wait for the store, and after a crash its data is not used",
+            """
+            the cache file cannot be made durable; from now on flushes wait for the store, and after a crash its data is used only \
+            with --recoverDirty=apply
+            """,
             metadata: ["cause": "\(cause)"])
         do throws(BlockStoreError) {
             try updateHeader { $0.flags.insert(.distrusted) }

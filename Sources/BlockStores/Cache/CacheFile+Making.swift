@@ -18,8 +18,8 @@ extension CacheFile {
         at path: String, _ options: CacheFileOptions, logger: Logger, replacing old: CacheFile?, isReplacing: Bool = false
     ) throws(CacheFileError) -> CacheFile {
         let temporary = path + ".new"
-        try removeLeftover(temporary)
-        let disk = try CacheFileLocalDisk(creating: temporary, isAdvised: options.isAdvised)
+        try removeLeftover(temporary, of: path)
+        let disk = try CacheFileLocalDisk(creating: temporary, for: path, isAdvised: options.isAdvised)
         do throws(CacheFileError) {
             let least = max(old?.contents.dirtyBlockCount ?? 0, min(slotCountMin, options.slotCount))
             let layout = try reserve(disk, path, options, slotCountMin: least, logger)
@@ -138,17 +138,23 @@ extension CacheFile {
         return (header, seal)
     }
 
-    private static func removeLeftover(_ path: String) throws(CacheFileError) {
-        guard let disk = try CacheFileLocalDisk(path: path, access: .reading, isAdvised: false) else { return }
-        let isOurs = try onDisk(path) { () throws(BlockStoreError) in
+    /// Removes what a start that was cut short has left at `temporary`, on the way to a file at `path`.
+    private static func removeLeftover(_ temporary: String, of path: String) throws(CacheFileError) {
+        guard let disk = try CacheFileLocalDisk(path: temporary, access: .reading, isAdvised: false) else { return }
+        let isOurs = try onDisk(temporary) { () throws(BlockStoreError) in
             try withScratch(CacheFileLayout.headerSize) { page throws(BlockStoreError) in
                 try disk.read(into: page, at: 0)
                 let page = UnsafeRawBufferPointer(page)
                 return page.isBlank || CacheFileHeader.version(of: page) != nil
             }
         }
-        guard isOurs, unlink(path) == 0 else {
-            throw CacheFileLocalDisk.refusal(.io, path, "it is in the way of a new one and no leftover of one; move it away")
+        guard isOurs else {
+            throw CacheFileLocalDisk.refusal(
+                .io, path, "\"\(temporary)\" is in the way of a new one and no leftover of one; move that away")
+        }
+        guard unlink(temporary) == 0 else {
+            throw CacheFileLocalDisk.refusal(
+                .io, path, "its leftover \"\(temporary)\" cannot be removed: \(CacheFileLocalDisk.reason(errno)); remove it")
         }
     }
 

@@ -22,11 +22,13 @@ extension CacheFile {
         at path: String, _ options: CacheFileOptions, logger: Logger
     ) throws(CacheFileError) -> CacheFile {
         try checkOptions(options, path)
+        var logger = logger
+        logger[metadataKey: "file"] = "\(path)"
         guard let disk = try CacheFileLocalDisk(path: path, access: .writing, isAdvised: options.isAdvised) else {
             return try create(at: path, options, logger: logger, replacing: nil)
         }
         do throws(CacheFileError) {
-            let header = try readHeader(disk, path)
+            let header = try readHeader(disk, path, canBeForced: true)
             try checkHeader(header, options, path)
             return try use(disk, header, options, logger)
         } catch {
@@ -43,7 +45,7 @@ extension CacheFile {
     /// - Throws: As ``open(at:_:logger:)``.
     public static func inspect(at path: String) throws(CacheFileError) -> CacheFileContents? {
         guard let disk = try CacheFileLocalDisk(path: path, access: .reading, isAdvised: false) else { return nil }
-        let header = try readHeader(disk, path)
+        let header = try readHeader(disk, path, canBeForced: false)
         return try onDisk(path) { () throws(BlockStoreError) in
             CacheFileContents(header: header, scan: try CacheFileScan(of: header, on: disk, seal: nil))
         }
@@ -89,7 +91,10 @@ extension CacheFile {
         return try resize(file, disk.path, options, logger)
     }
 
-    private static func readHeader(_ disk: CacheFileLocalDisk, _ path: String) throws(CacheFileError) -> CacheFileHeader {
+    /// - Parameter canBeForced: Whether ``CacheFileOptions/isForced`` would help, for the message.
+    private static func readHeader(
+        _ disk: CacheFileLocalDisk, _ path: String, canBeForced: Bool
+    ) throws(CacheFileError) -> CacheFileHeader {
         let (header, isForeign, versions) = try onDisk(path) { () throws(BlockStoreError) in
             let header = try CacheFileHeader.read(from: disk)
             return try withScratch(2 * CacheFileLayout.headerSize) { pages throws(BlockStoreError) in
@@ -102,8 +107,9 @@ extension CacheFile {
         if isForeign {
             throw CacheFileLocalDisk.refusal(
                 .foreign, path,
-                "it is one of the C program; if that was unmounted in order, all of it is in the store: use --force to keep it under"
-                    + " another name and start a new one; else mount once with the C program and unmount")
+                "it is one of the C program; if that was unmounted in order, all of it is in the store: rename it"
+                    + (canBeForced ? ", or use --force, which renames it and passes over the mount token too" : "")
+                    + "; if not, mount once with the C program and --blockCacheRecoverDirtyBlocks, and unmount")
         }
         if let header {
             guard disk.size >= header.layout.dataOffset else {
@@ -127,7 +133,9 @@ extension CacheFile {
     ) throws(CacheFileError) {
         if header.identity != options.identity {
             throw CacheFileLocalDisk.refusal(
-                .otherVolume, path, "it belongs to \(header.identity), not to \(options.identity); name another file")
+                .otherVolume, path,
+                "it belongs to \(header.identity), not to \(options.identity); mount it with the --baseURL or --region it was made"
+                    + " with, or name another file")
         }
         if header.layout.blockSize != options.blockSize {
             throw CacheFileLocalDisk.refusal(

@@ -38,7 +38,7 @@ final class CacheFileLocalDisk: CacheFileDisk {
             case ENOENT: return nil
             case ELOOP: throw Self.refusal(.notACacheFile, path, "it is a symbolic link; name the file itself")
             case EISDIR: throw Self.refusal(.notACacheFile, path, "it is a directory; name a file in it")
-            default: throw Self.refusal(.io, path, Self.reason(errno))
+            default: throw Self.refusal(.io, path, "\(Self.reason(errno)); check the file and its directory")
             }
         }
         self.path = path
@@ -56,13 +56,16 @@ final class CacheFileLocalDisk: CacheFileDisk {
 
     /// Makes a new file and locks it.
     ///
+    /// - Parameter wanted: What the user calls the file, for messages.
     /// - Throws: `.io`, also when there is one already.
-    init(creating path: String, isAdvised: Bool) throws(CacheFileError) {
+    init(creating path: String, for wanted: String, isAdvised: Bool) throws(CacheFileError) {
         file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         self.path = path
         self.isAdvised = isAdvised
         settling = Mutex(-1)
-        guard file >= 0 else { throw Self.refusal(.io, path, Self.reason(errno)) }
+        guard file >= 0 else {
+            throw Self.refusal(.io, wanted, "it cannot be made: \(Self.reason(errno)); check its directory")
+        }
         try lock()
         try openAgain()
     }
@@ -116,12 +119,12 @@ final class CacheFileLocalDisk: CacheFileDisk {
     }
 
     func synchronize() throws(BlockStoreError) {
-        guard fdatasync(file) == 0 else { throw failure("make durable") }
+        guard fdatasync(file) == 0 else { throw failure("synchronize") }
     }
 
     func settle() throws(BlockStoreError) {
         try settling.withLock { settling throws(BlockStoreError) in
-            guard fdatasync(settling) == 0 else { throw failure("make durable") }
+            guard fdatasync(settling) == 0 else { throw failure("synchronize") }
         }
     }
 
@@ -143,7 +146,10 @@ final class CacheFileLocalDisk: CacheFileDisk {
     private func lock() throws(CacheFileError) {
         guard flock(file, LOCK_EX | LOCK_NB) != 0 else { return }
         if errno == EWOULDBLOCK {
-            throw Self.refusal(.inUse, path, "another process uses it; end that one, or name another file")
+            throw Self.refusal(
+                .inUse, path,
+                "another process uses it, perhaps an earlier mount that is still writing back: wait until it has ended, or name "
+                    + "another file")
         }
         throw Self.refusal(.io, path, "it cannot be locked: \(Self.reason(errno))")
     }
