@@ -51,4 +51,18 @@ struct WriteBackWatchTests {
         var second = watch(true, wasSignalled: true)
         #expect(second.signal(count: 7, now: .seconds(101)) == .end)
     }
+
+    @Test("blocks are called lost only if no cache file has anything of them; after a failed disk the next mount has to be told")
+    func words() {
+        for isFenced in [false, true] {
+            #expect(UnsavedFate.lost.lineAtEnd(isFenced: isFenced).contains("lost"))
+            #expect(!UnsavedFate.kept.lineAtEnd(isFenced: isFenced).contains("lost"))
+            #expect(!UnsavedFate.doubtful.lineAtEnd(isFenced: isFenced).contains("lost"))
+            #expect(UnsavedFate.doubtful.lineAtEnd(isFenced: isFenced).contains("--recoverDirty"))
+        }
+        #expect(UnsavedFate.kept.lineAtEnd(isFenced: true).contains("--recoverDirty"))
+        #expect(!UnsavedFate.kept.lineAtEnd(isFenced: false).contains("--recoverDirty"))
+        #expect(UnsavedFate.lost.lineWhileTrying.contains("loses them"))
+        #expect(!UnsavedFate.doubtful.lineWhileTrying.contains("loses them"))
+    }
 }

@@ -146,9 +146,9 @@ final class LastWrites: Sendable {
         let unsaved = unsavedCount
         guard unsaved == 0 else {
             if cacheFile?.isTrusted != true, !isHopeless {
+                let fate = cacheFile == nil ? UnsavedFate.lost : .doubtful
                 process.logger.error(
-                    "cannot write the last blocks yet; trying again, until a second signal ends this and loses them",
-                    metadata: ["blocks": "\(unsaved)", "cause": "\(failure.message)"])
+                    "\(fate.lineWhileTrying)", metadata: ["blocks": "\(unsaved)", "cause": "\(failure.message)"])
                 return true
             }
             tellUnsaved(unsaved, failure)
@@ -166,19 +166,13 @@ final class LastWrites: Sendable {
 
     /// Says what becomes of blocks that are not in the store at the end.
     private func tellUnsaved(_ count: Int, _ failure: BlockStoreError) {
-        guard let cacheFile, isKept(by: cacheFile) else {
-            process.logger.error(
-                "cannot write the last blocks to the store: they are lost",
-                metadata: ["blocks": "\(count)", "cause": "\(failure.message)"])
-            return
+        var metadata: Logger.Metadata = ["blocks": "\(count)", "cause": "\(failure.message)"]
+        var fate = UnsavedFate.lost
+        if let cacheFile {
+            metadata["file"] = "\(cacheFile.path)"
+            fate = isKept(by: cacheFile) ? .kept : .doubtful
         }
-        let next =
-            failure.code == .fenced
-            ? "a mount with this file is refused until --recoverDirty says what to do with them"
-            : "the next mount with this file writes them"
-        process.logger.error(
-            "cannot write the last blocks to the store: they stay in the cache file; \(next)",
-            metadata: ["blocks": "\(count)", "file": "\(cacheFile.path)", "cause": "\(failure.message)"])
+        process.logger.error("\(fate.lineAtEnd(isFenced: failure.code == .fenced))", metadata: metadata)
     }
 
     /// Makes what is left durable in the cache file.
