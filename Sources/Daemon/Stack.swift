@@ -192,7 +192,8 @@ public struct Stack: Sendable {
         let cache: BlockCache?
         do throws(VolumeError) {
             cache = try makeCache(
-                over: blocks, settings.cache, of: volume, cacheFile, pool: pool, timeline: timeline, logger: logger)
+                over: blocks, settings.cache, of: volume, cacheFile, name: options.description, pool: pool, timeline: timeline,
+                logger: logger)
         } catch {
             if cacheFile?.unsavedBlockCount ?? 0 == 0 { await volume.giveUp() }
             throw error
@@ -209,11 +210,12 @@ public struct Stack: Sendable {
 
     /// The block cache, in memory or in a file.
     ///
+    /// - Parameter name: What messages call the volume.
     /// - Returns: Nil when there shall be none.
     /// - Throws: `.cacheFile`.
     private static func makeCache(
         over blocks: any BlockStore, _ settings: BlockCacheSettings?, of volume: Volume, _ cacheFile: CacheFileCustody?,
-        pool: BufferPool, timeline: any Timeline, logger: Logger
+        name: String, pool: BufferPool, timeline: any Timeline, logger: Logger
     ) throws(VolumeError) -> BlockCache? {
         guard let settings else { return nil }
         let cache = settings.settings(for: volume.geometry)
@@ -225,7 +227,7 @@ public struct Stack: Sendable {
             return try BlockCache(
                 over: blocks, storage: storage, settings: cache, pool: pool, timeline: timeline, logger: logger)
         } catch {
-            throw VolumeError(.cacheFile, "cannot begin with the block cache: \(error.message)", cause: error)
+            throw VolumeError(.cacheFile, "cannot mount \(name): \(error.message)", cause: error)
         }
     }
 }

@@ -144,6 +144,7 @@ struct BlockCacheSettingsTests {
             (["--blockCacheFileAdvise"], "\"--blockCacheFileAdvise\" has no effect without \"--blockCacheFile\""),
             (["--blockCachePlain"], "\"--blockCachePlain\" has no effect without \"--blockCacheFile\""),
             (["--blockCacheFile=f", "--blockCachePlain"], "\"--blockCachePlain\" has no effect without \"--encrypt\""),
+            (["--blockCacheSize=0", "--blockCacheSync"], "\"--blockCacheSync\" has no effect with \"--blockCacheSize=0\""),
             (["--blockCacheSize=0", "--readAhead=4"], "\"--readAhead\" has no effect with \"--blockCacheSize=0\""),
             (["--blockCacheSize=0", "--flushTimeout=4"], "\"--flushTimeout\" has no effect with \"--blockCacheSize=0\""),
         ])

@@ -196,6 +196,27 @@ struct CachedStackTests {
         #expect(try await storedToken() == nil)
     }
 
+    @Test("a cache for which there is no memory is refused under the volume's name and with the option that helps")
+    func noMemory() async throws {
+        // 256 TiB: more than a process can address.
+        let options = VolumeOptions(
+            description: "memory", keys: BlockKeyScheme(prefix: "p/", isHashed: false), codec: .plain,
+            sizes: ConfiguredSizes(blockSize: 1 << 24, diskSize: 1 << 48), detectsSizes: true, isReadOnly: false, isForced: false,
+            usesMountToken: true, isAnonymous: false, hostName: "host", limits: SettlementLimits(attemptTimeout: .seconds(1)))
+        var settings = settings(nil, isPlain: false)
+        settings.cache = BlockCacheSettings(
+            slotCount: 1 << 24, readAheadMax: 0, behaviour: CacheSettings(slotCount: 1), file: nil)
+        let error = await #expect(throws: VolumeError.self) {
+            try await Stack.open(
+                over: store, settings, options, token: MountToken(rawValue: 7), pool: pool, timeline: timeline, jitter: { 0 },
+                logger: logger)
+        }
+        #expect(error?.code == .cacheFile)
+        #expect(error?.message.hasPrefix("cannot mount memory: cannot take memory for a cache of 16777216 blocks") == true)
+        #expect(error?.message.hasSuffix("; use a smaller --blockCacheSize") == true)
+        #expect(try await storedToken() == nil)
+    }
+
     @Test("an encrypted volume gives the file a key of its own, unless it shall be plain")
     func encrypted() async throws {
         let secret = SecretBytes(Array("geheim".utf8))

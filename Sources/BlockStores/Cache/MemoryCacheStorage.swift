@@ -34,7 +34,8 @@ public final class MemoryCacheStorage: CacheStorage, @unchecked Sendable {
             let cause = overflows ? "that is more than there can be" : String(cString: strerror(errno))
             throw BlockStoreError(
                 .outOfMemory,
-                "cannot take memory for a cache of \(slotCount) blocks of \(blockSize) bytes: \(cause); use a smaller cache")
+                "cannot take memory for a cache of \(slotCount) blocks of \(blockSize) bytes: \(cause); use a smaller --blockCacheSize"
+            )
         }
         base = mapping
         self.blockSize = blockSize

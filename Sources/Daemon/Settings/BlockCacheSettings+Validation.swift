@@ -69,6 +69,7 @@ extension BlockCacheSettings {
         let given: [(OptionDescription, Bool)] = [
             (.blockCacheThreads, options.blockCacheThreads != nil), (.blockCacheWriteDelay, options.blockCacheWriteDelay != nil),
             (.blockCacheTimeout, options.blockCacheTimeout != nil), (.blockCacheMaxDirty, options.blockCacheMaxDirty != nil),
+            (.blockCacheSync, options.blockCacheSync),
             (.blockCacheNumProtected, options.blockCacheNumProtected != nil), (.flushTimeout, options.flushTimeout != nil),
             (.readAhead, options.readAhead != nil), (.readAheadTrigger, options.readAheadTrigger != nil),
         ]

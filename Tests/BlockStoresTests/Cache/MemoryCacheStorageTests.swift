@@ -54,7 +54,7 @@ import Testing
         }
         #expect(error?.code == .outOfMemory)
         #expect(error?.message.hasPrefix("cannot take memory for a cache of \(slotCount) blocks of 2147483648 bytes: ") == true)
-        #expect(error?.message.hasSuffix("; use a smaller cache") == true)
+        #expect(error?.message.hasSuffix("; use a smaller --blockCacheSize") == true)
     }
 
     private func residentBytes() throws -> Int {
