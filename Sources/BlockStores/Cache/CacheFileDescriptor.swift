@@ -30,7 +30,7 @@ struct CacheFileDescriptor: Equatable, Sendable {
 
     private static let textOffset = 40
     private static let checkOffset = CacheFileLayout.descriptorSize - 8
-    /// The longest name of a version that is kept; S3's are 34 bytes, or 38 for an upload in parts.
+    /// The longest name of a version that is kept; S3's are 32 bytes, or up to 38 for an upload in parts.
     static let versionSizeMax = checkOffset - textOffset
 
     /// Describes a slot.

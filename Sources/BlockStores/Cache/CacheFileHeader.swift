@@ -19,7 +19,7 @@ struct CacheFileHeader: Equatable, Sendable {
         let rawValue: UInt32
         /// The sectors are encrypted.
         static let encrypted = Flags(rawValue: 1)
-        /// The file was closed in order.
+        /// The process that used the file closed it; nobody relies on it.
         static let closed = Flags(rawValue: 2)
         /// An fdatasync(2) failed: what is in the file may not be all that was promised.
         static let distrusted = Flags(rawValue: 4)
@@ -41,7 +41,7 @@ struct CacheFileHeader: Equatable, Sendable {
     var generation: UInt64 = 0
     /// Where everything lies.
     var layout: CacheFileLayout
-    /// The mount token of the mount that uses the file; 0 when none does.
+    /// The mount token of the mount that uses the file or used it last; 0 once that has ended in order.
     var token: UInt32 = 0
     /// 16 random bytes, made with the file.
     var fileID: [UInt8]

@@ -68,7 +68,7 @@ struct CacheFileRecord: Equatable, Sendable {
         bytes.store(Self.check(UnsafeRawBufferPointer(bytes), seed), at: Self.checked)
     }
 
-    /// The lower half of the check of all but the last four bytes.
+    /// The upper half of the check of all but the last four bytes.
     private static func check(_ bytes: UnsafeRawBufferPointer, _ seed: UInt64) -> UInt32 {
         let hash = cacheFileCheck(bytes.part(0, 56), seed: seed)
         let rest = (hash ^ UInt64(bytes.half(at: 56))) &* 0x9e37_79b9_7f4a_7c15
