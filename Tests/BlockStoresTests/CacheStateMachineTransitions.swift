@@ -18,7 +18,7 @@ enum CacheEvent: String, Sendable {
     case writeBegins = "write begins"
     case writeEnds = "write ends"
     case writeFails = "write fails"
-    case fetchEnds = "fetch ends with data"
+    case fetchEnds = "fetch ends with data, or a writer waits for it"
     case fillEnds = "fill ends"
     case fillFails = "fill fails"
     case expired = "unused for too long"
@@ -33,7 +33,7 @@ enum CacheEvent: String, Sendable {
     case mutationEnds = "mutation in flight ends"
     case copied = "last copy ends"
     case recorded = "the storage has recorded it"
-    case committed = "a commit that began afterwards ends"
+    case committed = "a commit that began afterwards succeeds"
 }
 
 /// One line of the table.

@@ -9,31 +9,36 @@ internal import DataPath
 /// they outlive the slot: an upload in flight, and a zeroing that the store has not seen.
 ///
 /// ```
-/// from         event                                  to
-/// -----------  -------------------------------------  ------------------------------------------------------------
-/// free         write begins, there is room            filling
-/// free         fetch ends with data, there is room    filling
-/// free         restored at the start                  clean and unverified, or dirty
-/// filling      write ends                             dirty; waiting if its block has a mutation in flight
-/// filling      fill ends                              clean
-/// filling      write or fill fails                    released
-/// filling      block zeroed                           detached, since it is being copied
-/// clean        write ends                             dirty
-/// clean        least recently used, room is needed    filling (for another block)
-/// clean        unused for too long, or unreadable     released
-/// clean        block zeroed                           released, or detached while copies run
-/// dirty        due, flushed, or room is needed        uploading
-/// dirty        block zeroed                           released, or detached while copies run; a zeroing is pending
-/// uploading    write ends                             uploading, and dirty again behind it
-/// uploading    upload succeeds                        clean; dirty if it was written since
-/// uploading    upload fails                           dirty, due after a pause
-/// uploading    block zeroed                           as dirty; the upload goes on without a slot, and zeroing waits for it
-/// waiting      mutation in flight ends                dirty
-/// waiting      block zeroed                           as dirty
-/// detached     last copy ends                         released
-/// released     the storage has recorded it            quarantined if persistent and not settled, else free
-/// quarantined  a commit that began afterwards ends    free
+/// from         event                                      to
+/// -----------  -----------------------------------------  ------------------------------------------------------------
+/// free         write begins, there is room                filling
+/// free         fetch ends with data, or a writer waits    filling
+///              for it; there is room
+/// free         restored at the start                      clean or dirty; what is clean is unverified, unless
+///                                                         verification is off
+/// filling      write ends                                 dirty; waiting if its block has a mutation in flight
+/// filling      fill ends                                  clean
+/// filling      write or fill fails                        released
+/// filling      block zeroed                               detached, since it is being copied
+/// clean        write ends                                 dirty
+/// clean        least recently used and settled, room is   filling (for another block)
+///              needed
+/// clean        unused for too long, or unreadable         released
+/// clean        block zeroed                               released, or detached while copies run
+/// dirty        due, flushed, or room is needed            uploading
+/// dirty        block zeroed                               released, or detached while copies run
+/// uploading    write ends                                 uploading, and dirty again behind it
+/// uploading    upload succeeds                            clean; dirty if it was written since
+/// uploading    upload fails                               dirty, due after a pause
+/// uploading    block zeroed                               as dirty; the upload goes on without a slot, and zeroing waits for it
+/// waiting      mutation in flight ends                    dirty
+/// waiting      block zeroed                               as dirty
+/// detached     last copy ends                             released
+/// released     the storage has recorded it                quarantined if persistent and not settled, else free
+/// quarantined  a commit that began afterwards succeeds    free
 /// ```
+///
+/// Zeroing a block, held or not, leaves a zeroing pending; only a single block that is known to be zeros already needs none.
 ///
 /// **Never two mutations of a block at once.** A block with an upload or a zeroing in flight is sent nothing; what became dirty
 /// meanwhile waits for the outcome.
