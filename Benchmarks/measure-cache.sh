@@ -217,7 +217,7 @@ measure_tree() {
 
 # resident_with CACHE_BLOCKS: mounts, writes as many blocks of 4 KiB as the cache holds, sets `resident`.
 resident_with() {
-    mount_volume disk ours "memory-$1-" 1g --blockSize=4096 "--blockCacheSize=$1"
+    mount_volume disk ours "memory-$1-" 2g --blockSize=4096 "--blockCacheSize=$1"
     forget_counters
     disk_io disk seconds write $(($1 * 4096)) >/dev/null
     drained "$1"
@@ -227,7 +227,7 @@ resident_with() {
 
 # Two caches full of small blocks, so that what a block takes stands out.
 measure_memory() {
-    local few=16384 many=147456 in_memory first base payload=$((256 << 20)) huge=$((8 << 40))
+    local few=16384 many=278528 in_memory first base payload=$((256 << 20)) huge=$((8 << 40))
     close_by
     table memory
     resident_with $few
