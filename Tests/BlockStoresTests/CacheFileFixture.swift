@@ -79,3 +79,39 @@ func cacheFileCode(_ body: () throws -> Void) -> CacheFileError.Code? {
     do { try body() } catch let error as CacheFileError { return error.code } catch { return nil }
     return nil
 }
+
+/// The code of the error of a storage that `body` throws.
+func storageCode(_ body: () throws -> Void) -> BlockStoreError.Code? {
+    do { try body() } catch let error as BlockStoreError { return error.code } catch { return nil }
+    return nil
+}
+
+extension CacheFileRecorder {
+    /// Makes a cache file with blocks of four sectors.
+    static func make(
+        isEncrypted: Bool = false, slotCount: Int = 4, spareCount: Int = 4, zeroEventCount: Int = 16
+    ) throws -> (file: CacheFile, disk: CacheFileRecorder) {
+        var form = CacheFileWorld.Form(isEncrypted: isEncrypted)
+        form.slotCount = slotCount
+        let disk = CacheFileRecorder()
+        let layout = CacheFileLayout(
+            blockSize: 16384, slotCount: slotCount, spareCount: spareCount, zeroEventCount: zeroEventCount)
+        _ = try CacheFile.format(disk, layout, CacheFileWorld.options(form), token: 0)
+        return (try CacheFileWorld.open(disk, form), disk)
+    }
+
+    /// Starts on what a crash has left.
+    static func start(on bytes: [UInt8], isEncrypted: Bool = false) throws -> CacheFile {
+        try CacheFileWorld.open(CacheFileRecorder(bytes), CacheFileWorld.Form(isEncrypted: isEncrypted))
+    }
+}
+
+extension CacheFile {
+    /// `block` is in the store, as far as it was written to the slot.
+    func noteStored(_ block: Int, _ slot: Int, _ version: String, upTo mark: CacheMark? = nil) throws {
+        try setVersion(.tag(version), of: BlockNumber(block), in: CacheSlot(slot), upTo: mark ?? self.mark)
+    }
+
+    func zero(_ block: Int) throws { try recordZeros(BlockSet(blocks: [BlockNumber(block)])) }
+    func assign(_ slot: Int, _ block: Int) throws { try assign(CacheSlot(slot), to: BlockNumber(block)) }
+}

@@ -8,6 +8,8 @@ import Synchronization
 @testable import BlockStores
 
 /// A file in memory that remembers in which order it was written and made durable, so that crashes can be played.
+///
+/// As with Linux, pages that could not be written are told once to each of the two open files that ask.
 final class CacheFileRecorder: CacheFileDisk {
     /// What happened.
     enum Event: Sendable {
@@ -21,7 +23,14 @@ final class CacheFileRecorder: CacheFileDisk {
         var syncCount = 0
         var writeCount = 0
         var failsWrites = false
+        /// Writes to these bytes fail half way.
+        var badBytes = 0..<0
+        /// Pages cannot be written.
         var failsSyncs = false
+        /// How often that has happened.
+        var errorCount = 0
+        /// How often each of the two open files was told.
+        var toldCounts = [0, 0]
         var room = UInt64.max
     }
 
@@ -51,20 +60,26 @@ final class CacheFileRecorder: CacheFileDisk {
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(BlockStoreError) {
         let isDone = state.withLock { state in
             guard !state.failsWrites else { return false }
+            let isBad = state.badBytes.overlaps(Int(offset)..<Int(offset) + bytes.count)
+            let bytes = isBad ? bytes.part(0, bytes.count / 2) : bytes
             state.writeCount += 1
             state.events.append(.write(offset: Int(offset), bytes: Array(bytes)))
             Self.apply(bytes, at: Int(offset), to: &state.bytes)
-            return true
+            return !isBad
         }
         if !isDone { throw BlockStoreError(.io, "the recorder fails") }
     }
 
-    func synchronize() throws(BlockStoreError) { try synchronize(hook: duringSync.withLock { $0 }) }
-    func settle() throws(BlockStoreError) { try synchronize(hook: nil) }
+    func synchronize() throws(BlockStoreError) { try synchronize(0, hook: duringSync.withLock { $0 }) }
+    func settle() throws(BlockStoreError) { try synchronize(1, hook: nil) }
 
-    private func synchronize(hook: (@Sendable () -> Void)?) throws(BlockStoreError) {
+    private func synchronize(_ descriptor: Int, hook: (@Sendable () -> Void)?) throws(BlockStoreError) {
         let number: Int? = state.withLock { state in
-            guard !state.failsSyncs else { return nil }
+            if state.failsSyncs { state.errorCount += 1 }
+            guard state.toldCounts[descriptor] == state.errorCount else {
+                state.toldCounts[descriptor] = state.errorCount
+                return nil
+            }
             state.syncCount += 1
             state.events.append(.syncBegan(state.syncCount))
             return state.syncCount
@@ -79,12 +94,21 @@ final class CacheFileRecorder: CacheFileDisk {
         if !hasRoom { throw BlockStoreError(.noSpace, "the recorder is full") }
     }
 
-    /// What the disk may hold after a crash: all that was written before the last fdatasync began that had ended; of the rest, each disk
-    /// sector with the given probability.
-    ///
-    /// - Parameter moment: How much had happened.
-    func image(at moment: Int, survival: Double, _ generator: inout SeededGenerator) -> [UInt8] {
-        let events = state.withLock { Array($0.events[..<moment]) }
+    /// What the disk may hold after a crash that loses, of all that is not durable, what was written to `lost`, and nothing else.
+    func image(losing lost: [Range<UInt64>]) -> [UInt8] {
+        let events = state.withLock { $0.events }
+        let durable = Self.durableCount(of: events)
+        var image = original
+        for (index, event) in events.enumerated() {
+            guard case .write(let offset, let bytes) = event else { continue }
+            if index >= durable, lost.contains(where: { $0.contains(UInt64(offset)) }) { continue }
+            bytes.withUnsafeBytes { Self.apply($0, at: offset, to: &image) }
+        }
+        return image
+    }
+
+    /// How many of the events came before the last fdatasync began that had ended.
+    private static func durableCount(of events: [Event]) -> Int {
         var began: [Int: Int] = [:]
         var durable = 0
         for (index, event) in events.enumerated() {
@@ -94,6 +118,16 @@ final class CacheFileRecorder: CacheFileDisk {
             case .write: break
             }
         }
+        return durable
+    }
+
+    /// What the disk may hold after a crash: all that was written before the last fdatasync began that had ended; of the rest, each disk
+    /// sector with the given probability.
+    ///
+    /// - Parameter moment: How much had happened.
+    func image(at moment: Int, survival: Double, _ generator: inout SeededGenerator) -> [UInt8] {
+        let events = state.withLock { Array($0.events[..<moment]) }
+        let durable = Self.durableCount(of: events)
         var image = original
         let size = events.reduce(image.count) { size, event in
             if case .write(let offset, let bytes) = event { max(size, offset + bytes.count) } else { size }

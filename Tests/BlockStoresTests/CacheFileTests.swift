@@ -16,22 +16,12 @@ import Testing
     private func makeFile(
         isEncrypted: Bool = false, slotCount: Int = 4, spareCount: Int = 4, zeroEventCount: Int = 16
     ) throws -> (file: CacheFile, disk: CacheFileRecorder) {
-        var form = CacheFileWorld.Form(isEncrypted: isEncrypted)
-        form.slotCount = slotCount
-        let disk = CacheFileRecorder()
-        let layout = CacheFileLayout(
-            blockSize: 16384, slotCount: slotCount, spareCount: spareCount, zeroEventCount: zeroEventCount)
-        _ = try CacheFile.format(disk, layout, CacheFileWorld.options(form), token: 0)
-        return (try CacheFileWorld.open(disk, form), disk)
+        try CacheFileRecorder.make(
+            isEncrypted: isEncrypted, slotCount: slotCount, spareCount: spareCount, zeroEventCount: zeroEventCount)
     }
 
     private func again(_ disk: CacheFileRecorder, isEncrypted: Bool = false) throws -> CacheFile {
-        try CacheFileWorld.open(CacheFileRecorder(disk.bytes), CacheFileWorld.Form(isEncrypted: isEncrypted))
-    }
-
-    private func code(_ body: () throws -> Void) -> BlockStoreError.Code? {
-        do { try body() } catch let error as BlockStoreError { return error.code } catch { return nil }
-        return nil
+        try CacheFileRecorder.start(on: disk.bytes, isEncrypted: isEncrypted)
     }
 
     @Test("what was written is read, in any part of it", arguments: [false, true])
@@ -42,7 +32,7 @@ import Testing
         try await file.put(8, 2..<3, 9, 1, .store)
         let middle = try file.get(8000..<8400, 9, 1)
         #expect(middle == [UInt8](repeating: 7, count: 192) + [UInt8](repeating: 8, count: 208))
-        #expect(code { _ = try file.get(0..<16384, 9, 1) } == .corrupt, "the last sector was never written")
+        #expect(storageCode { _ = try file.get(0..<16384, 9, 1) } == .corrupt, "the last sector was never written")
         #expect(try file.byte(1, 9, 1) == 7)
     }
 
@@ -54,7 +44,7 @@ import Testing
         let places = [file.layout.dataOffset(0) + 4000, file.layout.recordOffset(0) + 50, file.layout.recordOffset(0) + 8]
         for place in places {
             disk.state.withLock { $0.bytes[Int(place)] ^= 1 }
-            #expect(code { _ = try file.byte(0, 5, 0) } == .corrupt)
+            #expect(storageCode { _ = try file.byte(0, 5, 0) } == .corrupt)
             disk.state.withLock { $0.bytes[Int(place)] ^= 1 }
             #expect(try file.byte(0, 5, 0) == 7)
         }
@@ -304,7 +294,7 @@ import Testing
         let (file, disk) = try makeFile(zeroEventCount: 16)
         disk.state.withLock { $0.room = 0 }
         for block in 0..<16 { try file.recordZeros(BlockSet(blocks: [BlockNumber(block * 2)])) }
-        #expect(code { try file.recordZeros(BlockSet(blocks: [BlockNumber(100)])) } == .noSpace)
+        #expect(storageCode { try file.recordZeros(BlockSet(blocks: [BlockNumber(100)])) } == .noSpace)
         #expect(try again(disk).restore().zeros.blockCount == 16)
     }
 

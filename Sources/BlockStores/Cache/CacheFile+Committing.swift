@@ -15,6 +15,7 @@ extension CacheFile {
 
     /// See ``CacheStorage/commit()``. The first caller makes it on its own thread; those who come while it runs share the next.
     public func commit() async throws(BlockStoreError) {
+        markDistrusted()
         let turn: CommitTurn
         if let now = state.withLock({ $0.joinNow() }) {
             turn = now
@@ -89,26 +90,6 @@ extension CacheFile {
         }
         for follower in followers { follower.resume(returning: .done(isCommitted: isCommitted)) }
         leader?.resume(returning: .lead)
-    }
-
-    /// From now on nothing is promised: Linux forgets which pages it could not write, so a repeated fdatasync(2) would lie.
-    func distrust(_ cause: BlockStoreError) {
-        let isNews = state.withLock { state in
-            defer { state.ledger.isTrusted = false }
-            return state.ledger.isTrusted
-        }
-        guard isNews else { return }
-        logger.error(
-            """
-            the cache file cannot be made durable; from now on flushes wait for the store, and after a crash its data is used only \
-            with --recoverDirty=apply
-            """,
-            metadata: ["cause": "\(cause)"])
-        do throws(BlockStoreError) {
-            try updateHeader { $0.flags.insert(.distrusted) }
-        } catch {
-            logger.error("the cache file cannot be marked as distrusted either", metadata: ["cause": "\(error)"])
-        }
     }
 
     // MARK: Bringing sectors home

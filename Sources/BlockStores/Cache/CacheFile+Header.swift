@@ -31,15 +31,11 @@ extension CacheFile {
     /// - Parameter token: The mount token; nil when no mount does.
     /// - Throws: `.io` from the local disk.
     public func record(token: UInt32?) throws(BlockStoreError) {
-        do throws(BlockStoreError) {
-            try updateHeader { header in
-                header.token = token ?? 0
-                header.flags.remove(.closed)
-            }
-        } catch {
-            distrust(error)
-            throw error
+        let isDurable = try updateHeader { header in
+            header.token = token ?? 0
+            header.flags.remove(.closed)
         }
+        guard isDurable else { throw Self.headerNotDurable }
     }
 
     /// Ends the use of the file in order: everything in it is durable, and the token is gone. Nothing may be called afterwards.
@@ -48,22 +44,45 @@ extension CacheFile {
     /// - Throws: `.io` from the local disk; then the file is as a crash would leave it.
     public func close(keepsToken: Bool) async throws(BlockStoreError) {
         try await commit()
-        try updateHeader { header in
+        let isDurable = try updateHeader { header in
             if !keepsToken { header.token = 0 }
             header.flags.insert(.closed)
         }
+        guard isDurable else { throw Self.headerNotDurable }
     }
 
-    /// Writes the header page that is the older one, so that the other is there if a crash tears this one; durable when it returns.
-    func updateHeader(_ change: (inout CacheFileHeader) -> Void) throws(BlockStoreError) {
-        try header.withLock { header throws(BlockStoreError) in
-            var next = header
-            change(&next)
-            next.generation += 1
-            try next.write(to: disk)
-            try disk.settle()
-            header = next
+    private static var headerNotDurable: BlockStoreError {
+        BlockStoreError(.io, "cannot make the header of the cache file durable: fdatasync failed; see the log")
+    }
+
+    /// Writes the header page that is the older one, so that the other is there if a crash tears this one, and makes it durable.
+    ///
+    /// - Returns: Whether it is durable. If not, the file is not trusted any more, though the change stands: who is killed and starts again
+    ///   finds it, and the next header has it, too.
+    /// - Throws: `.io` when the page cannot be written; then nothing has changed, and the file is not trusted any more either.
+    func updateHeader(_ change: (inout CacheFileHeader) -> Void) throws(BlockStoreError) -> Bool {
+        var failure: BlockStoreError?
+        do throws(BlockStoreError) {
+            try header.withLock { header throws(BlockStoreError) in
+                var next = header
+                change(&next)
+                next.generation += 1
+                try next.write(to: disk)
+                do throws(BlockStoreError) {
+                    try disk.settle()
+                } catch {
+                    failure = error
+                    // The next header goes to the same page: the other one may be all that the disk has.
+                    next.generation -= 1
+                }
+                header = next
+            }
+        } catch {
+            distrust(error)
+            throw error
         }
+        if let failure { distrust(failure) }
+        return failure == nil
     }
 }
 

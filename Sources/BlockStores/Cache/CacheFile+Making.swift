@@ -116,7 +116,9 @@ extension CacheFile {
             guard let old else { return file }
             try old.copy(to: file)
             try disk.settle()
-            if old.contents.isDistrusted { try file.updateHeader { $0.flags.insert(.distrusted) } }
+            if old.contents.isDistrusted, try !file.updateHeader({ $0.flags.insert(.distrusted) }) {
+                throw BlockStoreError(.io, "cannot make the new cache file durable: fdatasync failed")
+            }
             return try read()
         }
     }

@@ -13,14 +13,14 @@ extension CacheFile {
         }
         guard let found else { return ([], BlockSet()) }
         // What was read may be in the page cache only; it must be durable before what it supersedes is erased.
-        try settle()
+        try settleAtStart()
         try removeFalsehoods(found)
         if found.isLogWordy {
             try zeroLog.withLock { log throws(BlockStoreError) in try compact(&log, roomFor: 0) }
         }
         // Only now does the log say what these descriptors say.
         for slot in found.zeroedSlots { try writeFree(slot, found) }
-        if !found.zeroedSlots.isEmpty { try settle() }
+        if !found.zeroedSlots.isEmpty { try settleAtStart() }
         let zeros = found.zeros.blocks
         let blocks = found.blocks.map { block in
             RestoredBlock(
@@ -37,7 +37,15 @@ extension CacheFile {
             isAny = true
         }
         for slot in found.falseSlots { try writeFree(slot, found) }
-        if isAny || !found.falseSlots.isEmpty { try settle() }
+        if isAny || !found.falseSlots.isEmpty { try settleAtStart() }
+    }
+
+    /// Makes durable what has been written. Unlike later, a failure ends the start: the file is still as the last run left it.
+    private func settleAtStart() throws(BlockStoreError) {
+        settle()
+        guard isTrusted || contents.isDistrusted else {
+            throw BlockStoreError(.io, "cannot make durable what was found in the cache file: fdatasync failed; see the log")
+        }
     }
 
     private func writeFree(_ slot: Int, _ found: CacheFileScan) throws(BlockStoreError) {

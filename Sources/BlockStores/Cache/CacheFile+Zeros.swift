@@ -66,8 +66,8 @@ extension CacheFile {
         let area = nextArea(after: log.area, count: runs.count + count)
         if area.offset >= layout.size { try disk.reserve(area.size, at: area.offset) }
         try write(runs.map { CacheFileZeroEvent(.zeroed, $0.lower..<$0.upper, $0.sequence) }, to: area, at: 0)
-        try settle()
-        try updateHeader { $0.zeroArea = area }
+        settle()
+        _ = try updateHeader { $0.zeroArea = area }
         log = ZeroLog(area: area, next: runs.count)
     }
 

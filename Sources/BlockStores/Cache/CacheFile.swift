@@ -47,6 +47,8 @@ public final class CacheFile: CacheStorage {
     let logger: Logger
     let state: Mutex<State>
     let header: Mutex<CacheFileHeader>
+    /// Whether the file is to be marked as distrusted on the disk, and is not.
+    let isMarkDue = Atomic(false)
     let zeroLog: Mutex<ZeroLog>
     let scan: Mutex<CacheFileScan?>
 
@@ -93,11 +95,10 @@ public final class CacheFile: CacheStorage {
     public func assign(_ slot: CacheSlot, to block: BlockNumber) throws(BlockStoreError) {
         let number = Int(slot.rawValue)
         let (base, isUnsettled, isZeroed) = state.withLock { state in
-            let ledger = state.ledger
-            return (ledger.sequence, ledger.unsettled[number] != nil, ledger.zeroedSlots[number] != nil)
+            (state.ledger.sequence, state.ledger.unsettled[number] != nil, state.ledger.zeroedSlots[number] != nil)
         }
-        // What the slot held must not come to harm before its release, and the zeros in its place, are durable.
-        if isUnsettled { try settle() }
+        // After a release: the slot's homes, and its descriptor, must not be overwritten before that is durable.
+        if isUnsettled { settle() }
         let descriptor = CacheFileDescriptor(.used, block: block, base: base)
         if isZeroed {
             // Forgetting zeros writes to the descriptors of such slots, too.
@@ -118,7 +119,7 @@ public final class CacheFile: CacheStorage {
             (state.ledger.sequence, state.ledger.zeros.sequence(of: block), state.ledger.isForgotten(block))
         }
         // Only the slot's mark says that the zeroing is no longer to be done, until its being forgotten is durable.
-        if isForgotten { try settle() }
+        if isForgotten { settle() }
         var descriptor = CacheFileDescriptor(.free, block: block, base: base)
         if wasDirty, let zeroed {
             // In one record: either the data is there or the zeros are, whatever else reaches the disk.
@@ -144,7 +145,8 @@ public final class CacheFile: CacheStorage {
                 state.ledger.bases[number], covered, state.ledger.isTrusted && state.ledger.needsSettling(number, upTo: covered)
             )
         }
-        if needsSettling { try settle() }
+        if needsSettling { settle() }
+        markDistrusted()
         var descriptor = CacheFileDescriptor(.used, block: block, base: base)
         descriptor.mark = covered
         descriptor.version = version
@@ -185,23 +187,6 @@ public final class CacheFile: CacheStorage {
                 bytes.initializeMemory(as: UInt8.self, repeating: 0)
                 try disk.write(UnsafeRawBufferPointer(bytes), at: layout.recordOffset(location))
             }
-        }
-    }
-
-    /// Makes what has been written durable at once, blocking the thread: for the few cases in which one record must not reach
-    /// the disk before another, and no commit has come between them by itself.
-    func settle() throws(BlockStoreError) {
-        // Without trust nothing is promised; and what is in the file then is never applied unasked.
-        let (isTrusted, unsettled) = state.withLock { ($0.ledger.isTrusted, $0.ledger.unsettled) }
-        guard isTrusted else { return }
-        do throws(BlockStoreError) {
-            try disk.settle()
-            state.withLock { state in
-                for (slot, round) in unsettled where state.ledger.unsettled[slot] == round { state.ledger.unsettled[slot] = nil }
-            }
-        } catch {
-            distrust(error)
-            throw error
         }
     }
 }
