@@ -72,12 +72,12 @@ import Testing
         var ledger = CacheFile.Ledger(layout: layout)
         _ = write(&ledger, 0)
         _ = commit(&ledger)
-        ledger.noteMark(ledger.sequence, of: 0)
+        ledger.noteMark(ledger.sequence, of: BlockNumber(5), in: 0)
         #expect(ledger.protected[0])
         _ = commit(&ledger)
         #expect(!ledger.protected[0] && write(&ledger, 0) == 0)
         _ = commit(&ledger)
-        ledger.noteMark(ledger.sequence - 1, of: 0)
+        ledger.noteMark(ledger.sequence - 1, of: BlockNumber(5), in: 0)
         _ = commit(&ledger)
         #expect(ledger.protected[0], "the mark does not cover the last write")
     }
@@ -90,7 +90,7 @@ import Testing
             _ = commit(&ledger)
         }
         #expect(ledger.location(of: 0) == 8 && write(&ledger, 0) == 0)
-        ledger.noteMark(ledger.sequence, of: 0)
+        ledger.noteMark(ledger.sequence, of: BlockNumber(5), in: 0)
         #expect(commit(&ledger) == [8] && !ledger.protected[0])
         let number = ledger.beginCommit()
         #expect(write(&ledger, 0) == 9, "the erasing of the spare is not durable")
@@ -109,8 +109,8 @@ import Testing
         #expect(ledger.freeSpares.count == 2)
         ledger.hasNews = true
         let number = ledger.beginCommit()
-        ledger.noteMark(ledger.sequence, of: 1)
-        ledger.noteEmpty(0, base: ledger.sequence, wasDirty: true)
+        ledger.noteMark(ledger.sequence, of: BlockNumber(6), in: 1)
+        ledger.noteEmpty(0, base: ledger.sequence, isSettled: false)
         #expect(ledger.endCommit(number).isEmpty)
         #expect(ledger.protected[4] && ledger.freeSpares.count == 2 && ledger.unsettled[0] != nil)
         _ = commit(&ledger)
@@ -122,8 +122,8 @@ import Testing
         var ledger = CacheFile.Ledger(layout: layout)
         guard case .go(let plan) = ledger.planWrite(slot: 0, sectors: 0..<1, isUser: true) else { return #expect(Bool(false)) }
         ledger.markTold = ledger.sequence
-        #expect(ledger.recordableMark(ledger.sequence, of: 0) == plan.sequence - 1)
-        #expect(ledger.recordableMark(ledger.sequence, of: 1) == plan.sequence)
+        #expect(ledger.recordableMark(ledger.sequence, of: BlockNumber(5), in: 0) == plan.sequence - 1)
+        #expect(ledger.recordableMark(ledger.sequence, of: BlockNumber(6), in: 1) == plan.sequence)
         guard case .again(let again) = ledger.finishWrite(plan) else { return #expect(Bool(false)) }
         #expect(again.sequence > plan.sequence && again.locations == plan.locations)
         guard case .done = ledger.finishWrite(again) else { return #expect(Bool(false)) }
@@ -173,7 +173,7 @@ import Testing
                 ledger.noteErased(erasable)
             } else if generator.chance(0.05) {
                 let slot = Int.random(in: 0..<2, using: &generator)
-                ledger.noteEmpty(slot, base: ledger.sequence, wasDirty: true)
+                ledger.noteEmpty(slot, base: ledger.sequence, isSettled: false)
                 // The cache's rule.
                 let number = ledger.beginCommit()
                 ledger.noteErased(ledger.endCommit(number))

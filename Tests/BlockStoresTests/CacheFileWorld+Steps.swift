@@ -118,11 +118,21 @@ extension CacheFileWorld {
             if !free.isEmpty {
                 try await commit()
             } else if let clean = held.filter({ $0.value.dirty.isEmpty }).keys.sorted().first {
-                try release(clean)
+                if try generator.chance(0.5) || !evict(clean, for: block) { try release(clean) } else { return }
             } else if let victim = held.keys.sorted().randomElement(using: &generator) {
                 try await upload(victim)
             }
         }
+    }
+
+    /// Gives the slot of a clean block to another one, as a cache that is full does.
+    private func evict(_ victim: Int, for block: Int) throws -> Bool {
+        guard let entry = held[victim], !entry.isUnsettled else { return false }
+        note("assign \(entry.slot) of \(victim) to \(block)")
+        held[victim] = nil
+        try file.assign(CacheSlot(rawValue: UInt32(entry.slot)), to: BlockNumber(block))
+        held[block] = Held(slot: entry.slot)
+        return true
     }
 
     // MARK: The store
@@ -170,10 +180,16 @@ extension CacheFileWorld {
         note("uploaded \(block), dirty again \(dirty)")
         if !forgetsFirst { try forget(block) }
         held[block]?.dirty = dirty
+        held[block]?.isUnsettled = true
     }
 
     private func forget(_ block: Int) throws {
         guard pendingZeros.contains(block) else { return }
+        // If it does not come to that, the mark says the same, as long as the block has its slot.
+        guard generator.chance(0.8) else {
+            pendingZeros.remove(block)
+            return
+        }
         note("forget zeros of \(block)")
         try file.forgetZeros(BlockSet(blocks: [BlockNumber(block)]), upTo: file.mark)
         pendingZeros.remove(block)

@@ -11,8 +11,8 @@ import Synchronization
 
 /// A small cache over a cache file, with a store and a model of what may be read after a crash at any moment.
 ///
-/// It keeps the two rules of ``CacheStorage``: it commits before the store sees anything, and after the release of a slot with unsaved
-/// data before that is used again.
+/// It keeps the rules of ``CacheStorage``: it commits before the store sees anything; after the release of a slot with unsaved
+/// data, before that is used again; and after an upload, before the slot is given to another block without a release.
 final class CacheFileWorld: @unchecked Sendable {
     // Proof for @unchecked: one task drives it; the hook within a commit runs on that task's thread.
     struct Violation: Error, CustomStringConvertible { let description: String }
@@ -23,6 +23,8 @@ final class CacheFileWorld: @unchecked Sendable {
         var slot: Int
         var valid: Set<Int> = []
         var dirty: Set<Int> = []
+        /// Whether it was brought to the store, and nothing was committed since: then its slot is not taken for another block.
+        var isUnsettled = false
     }
     struct Saved: Equatable {
         var stamps: [UInt64]
@@ -102,6 +104,7 @@ final class CacheFileWorld: @unchecked Sendable {
     func noteCommit(_ counts: [Key: Int]) {
         commits.append((recorder.now, counts))
         unsafeSlots = []
+        for block in held.keys { held[block]?.isUnsettled = false }
     }
 
     func put(_ block: Int, _ stamps: [UInt64]) {

@@ -39,9 +39,11 @@ extension CacheFile {
         }
         /// A mark that is on its way to the disk.
         struct Cleaning: Sendable {
-            var slot: Int
+            /// The slot's base then: it may be assigned again meanwhile.
             var base: UInt64
+            /// Up to which write.
             var mark: UInt64
+            /// When it was written.
             var round: UInt64
         }
         /// Sectors overwritten by versions that are not committed.
@@ -60,6 +62,8 @@ extension CacheFile {
         var markTold: UInt64 = 0
         /// Of each slot: records up to here are void.
         var bases: [UInt64]
+        /// Of each slot that has a mark: the block.
+        var blocks: [BlockNumber]
         /// Of each slot: its last write by the user.
         var lastUser: [UInt64]
         /// Of each slot: up to which write by the user the store has it.
@@ -84,8 +88,9 @@ extension CacheFile {
         var retired: [Left] = []
         /// Spares for the taking.
         var freeSpares: [Int]
-        /// Marks that are not durable.
-        var cleaning: [Cleaning] = []
+        /// Marks that are not durable and that leave nothing to be protected, by slot: never more than there are slots, however many
+        /// blocks are read without a commit.
+        var cleaning: [Int: Cleaning] = [:]
         /// Slots with sectors that were overwritten and not committed.
         var replaced: [Int: Replaced] = [:]
         /// Slots that were released, and must not be used before that is durable.
@@ -94,6 +99,8 @@ extension CacheFile {
         var zeroedSlots: [Int: BlockNumber] = [:]
         /// Zeros that the store may not have seen.
         var zeros: CacheFileZeroRuns
+        /// Zeros that are being recorded: a mark told meanwhile may be higher.
+        var zeroing: (sequence: UInt64, blocks: BlockSet)?
         /// Zeros forgotten since the last commit began, and before.
         var forgotten: (now: BlockSet, before: BlockSet) = (BlockSet(), BlockSet())
         /// Keys that are being brought home.
@@ -120,6 +127,7 @@ extension CacheFile {
             self.layout = layout
             sequence = 0
             bases = [UInt64](repeating: 0, count: layout.slotCount)
+            blocks = [BlockNumber](repeating: BlockNumber(0), count: layout.slotCount)
             lastUser = bases
             marks = bases
             written = CacheFileBits(count: layout.homeCount)
@@ -139,18 +147,24 @@ extension CacheFile {
 
         // MARK: Slots
 
+        /// Whether a spare still has an old version of a sector of `slot`: were its homes overwritten before it is durable that the slot
+        /// holds nothing any more, a crash could bring that version back in place of the newer one.
+        func isShadowed(_ slot: Int) -> Bool {
+            guard !shadowed.isEmpty || !left.isEmpty else { return false }
+            return layout.homes(of: slot).contains { shadowed[$0] != nil || left[$0] != nil }
+        }
+
         /// `slot` holds nothing from now on; its descriptor, with `base`, is written already.
         ///
-        /// - Parameter wasDirty: Whether its data is lost with it, because the block was zeroed.
-        mutating func noteEmpty(_ slot: Int, base: UInt64, wasDirty: Bool) {
-            // If the slot's homes were overwritten before that is durable, a crash could bring back the old version that a spare still has.
-            let isShadowed = layout.homes(of: slot).contains { shadowed[$0] != nil || left[$0] != nil }
+        /// - Parameter isSettled: Whether its homes may be overwritten before that is durable. Not if data is lost with it because the block
+        ///   was zeroed, nor if it is shadowed.
+        mutating func noteEmpty(_ slot: Int, base: UInt64, isSettled: Bool) {
             clear(slot)
             bases[slot] = base
             lastUser[slot] = 0
             marks[slot] = 0
             hasNews = true
-            unsettled[slot] = wasDirty || isShadowed ? round : nil
+            unsettled[slot] = isSettled ? nil : round
         }
 
         private mutating func clear(_ slot: Int) {
@@ -169,20 +183,42 @@ extension CacheFile {
             }
         }
 
-        /// The store has what was written to `slot` up to `mark`, and the file says so.
-        mutating func noteMark(_ mark: UInt64, of slot: Int) {
+        /// The store has what was written to `slot`, which is the block's, up to `mark`, and the file says so.
+        mutating func noteMark(_ mark: UInt64, of block: BlockNumber, in slot: Int) {
             hasNews = true
+            blocks[slot] = block
             marks[slot] = max(marks[slot], mark)
             if !fresh.isEmpty { for key in layout.homes(of: slot) { fresh[key]?.isCovered = true } }
-            // Which sectors a later write has made dirty again is not looked up: they all stay protected, which costs spares only.
-            guard lastUser[slot] <= mark else { return }
-            cleaning.append(Cleaning(slot: slot, base: bases[slot], mark: mark, round: round))
+            // Only what the user wrote is ever protected. Which sectors a later write has made dirty again is not looked up: they all
+            // stay protected, which costs spares only.
+            guard lastUser[slot] > 0, lastUser[slot] <= mark else { return }
+            if let old = cleaning[slot], old.base == bases[slot], lastUser[slot] <= old.mark { return }
+            cleaning[slot] = Cleaning(base: bases[slot], mark: mark, round: round)
         }
 
-        /// The mark that may be recorded for `slot` when somebody asks for `mark`: a write that is under way is not covered.
-        func recordableMark(_ mark: UInt64, of slot: Int) -> UInt64 {
-            userWrites[slot].map { min(mark, $0.min().map { $0 - 1 } ?? mark) } ?? mark
+        /// The mark that may be recorded for `block` in `slot` when somebody asks for `mark`. A write that is under way is not covered; nor is
+        /// a zeroing behind which the user has written nothing: it would count as seen by the store, which may have the bytes of before.
+        func recordableMark(_ mark: UInt64, of block: BlockNumber, in slot: Int) -> UInt64 {
+            var covered = mark
+            if let first = userWrites[slot]?.min() { covered = min(covered, first - 1) }
+            if let zeroed = lastZeroing(of: block), zeroed > lastUser[slot] { covered = min(covered, zeroed - 1) }
+            // Nothing that was clean becomes dirty.
+            return max(covered, marks[slot])
         }
+
+        private func lastZeroing(of block: BlockNumber) -> UInt64? {
+            if let zeroing, zeroing.blocks.contains(block) { return zeroing.sequence }
+            return zeros.sequence(of: block)
+        }
+
+        /// The block in `slot` and its mark, if that is all that says of a zeroing in the log that it is over.
+        func zeroingUnderMark(of slot: Int) -> (block: BlockNumber, mark: UInt64)? {
+            guard marks[slot] > 0, let zeroed = zeros.sequence(of: blocks[slot]), zeroed <= marks[slot] else { return nil }
+            return (blocks[slot], marks[slot])
+        }
+
+        /// Whether the zeroing of the block in `slot` was forgotten, and only the slot's mark says so after a crash.
+        func isForgotten(in slot: Int) -> Bool { marks[slot] > 0 && isForgotten(blocks[slot]) }
 
         /// Whether a version that a mark is to cover may yet vanish in a crash and leave an older one of its slot in its place.
         func needsSettling(_ slot: Int, upTo mark: UInt64) -> Bool { replaced[slot].map { $0.sequence <= mark } ?? false }

@@ -21,8 +21,8 @@ extension CacheFile.Ledger {
         for (key, version) in fresh where version.round <= number { protected[key] = version.isUser }
         fresh = fresh.filter { $0.value.round > number }
         forgotten.before = BlockSet()
-        for mark in cleaning where mark.round <= number { clean(mark) }
-        cleaning.removeAll { $0.round <= number }
+        for (slot, mark) in cleaning where mark.round <= number { clean(slot, mark) }
+        cleaning = cleaning.filter { $0.value.round > number }
         freeSpares += retired.lazy.filter { $0.round <= number }.map(\.location)
         retired.removeAll { $0.round <= number }
         for (key, old) in erasing where old.round <= number {
@@ -35,10 +35,10 @@ extension CacheFile.Ledger {
         return endLeaving(number)
     }
 
-    private mutating func clean(_ mark: CacheFile.Ledger.Cleaning) {
+    private mutating func clean(_ slot: Int, _ mark: CacheFile.Ledger.Cleaning) {
         // Assigned again, or written again.
-        guard bases[mark.slot] == mark.base, lastUser[mark.slot] <= mark.mark else { return }
-        for key in layout.homes(of: mark.slot) { protected[key] = false }
+        guard bases[slot] == mark.base, lastUser[slot] <= mark.mark else { return }
+        for key in layout.homes(of: slot) { protected[key] = false }
     }
 
     private mutating func endLeaving(_ number: UInt64) -> [(key: Int, location: Int)] {

@@ -66,6 +66,7 @@ extension CacheFileScan {
             let first = layout.homes(of: block.slot).lowerBound
             ledger.lastUser[block.slot] = block.lastUser
             ledger.marks[block.slot] = block.mark
+            ledger.blocks[block.slot] = block.block
             for sector in 0..<layout.sectorsPerBlock {
                 let bit: UInt64 = 1 << UInt64(sector % 64)
                 ledger.written[first + sector] = block.valid[sector / 64] & bit != 0

@@ -61,4 +61,19 @@ extension CacheFile {
             }
         }
     }
+
+    /// Says durably in the zero log what only the mark of `slot` says, before its descriptor is overwritten: that the zeroing of its
+    /// block is over. Else the next start would zero in the store what was written there since.
+    ///
+    /// - Parameter block: Whose slot it is; nil for the block that has the mark, if any.
+    /// - Throws: `.io` or `.noSpace` from the local disk; then the descriptor must stay.
+    func keepWhatMarkSays(of slot: Int, _ block: BlockNumber?) throws(BlockStoreError) {
+        let (zeroing, isForgotten) = state.withLock { state in
+            let isForgotten =
+                if let block { state.ledger.isForgotten(block) } else { state.ledger.isForgotten(in: slot) }
+            return (state.ledger.zeroingUnderMark(of: slot), isForgotten)
+        }
+        if let zeroing { try forgetZeros(BlockSet(blocks: [zeroing.block]), upTo: CacheMark(rawValue: zeroing.mark)) }
+        if zeroing != nil || isForgotten { settle() }
+    }
 }

@@ -16,7 +16,13 @@ extension CacheFile {
     public func recordZeros(_ blocks: BlockSet) throws(BlockStoreError) {
         guard !blocks.isEmpty else { return }
         try zeroLog.withLock { log throws(BlockStoreError) in
-            let sequence = state.withLock { $0.ledger.nextSequence() }
+            // From the moment it has a number, no mark may cover it by chance.
+            let sequence = state.withLock { state in
+                let sequence = state.ledger.nextSequence()
+                state.ledger.zeroing = (sequence, blocks)
+                return sequence
+            }
+            defer { state.withLock { $0.ledger.zeroing = nil } }
             let ranges = blocks.ranges.map { UInt64($0.lowerBound.rawValue)..<UInt64($0.upperBound.rawValue) }
             try append(ranges.map { CacheFileZeroEvent(.zeroed, $0, sequence) }, to: &log)
             state.withLock { state in

@@ -94,8 +94,12 @@ public final class CacheFile: CacheStorage {
     /// See ``CacheStorage/assign(_:to:)``.
     public func assign(_ slot: CacheSlot, to block: BlockNumber) throws(BlockStoreError) {
         let number = Int(slot.rawValue)
-        let (base, isUnsettled, isZeroed) = state.withLock { state in
-            (state.ledger.sequence, state.ledger.unsettled[number] != nil, state.ledger.zeroedSlots[number] != nil)
+        try keepWhatMarkSays(of: number, nil)
+        let (base, isUnsettled, isShadowed, isZeroed) = state.withLock { state in
+            (
+                state.ledger.sequence, state.ledger.unsettled[number] != nil, state.ledger.isShadowed(number),
+                state.ledger.zeroedSlots[number] != nil
+            )
         }
         // After a release: the slot's homes, and its descriptor, must not be overwritten before that is durable.
         if isUnsettled { settle() }
@@ -109,17 +113,18 @@ public final class CacheFile: CacheStorage {
         } else {
             try write(descriptor, of: number)
         }
-        state.withLock { $0.ledger.noteEmpty(number, base: base, wasDirty: false) }
+        // Without a release, this descriptor is what must be durable before the homes are overwritten.
+        if isShadowed { settle() }
+        state.withLock { $0.ledger.noteEmpty(number, base: base, isSettled: true) }
     }
 
     /// See ``CacheStorage/release(_:of:wasDirty:)``.
     public func release(_ slot: CacheSlot, of block: BlockNumber, wasDirty: Bool) throws(BlockStoreError) {
         let number = Int(slot.rawValue)
-        let (base, zeroed, isForgotten) = state.withLock { state in
-            (state.ledger.sequence, state.ledger.zeros.sequence(of: block), state.ledger.isForgotten(block))
+        try keepWhatMarkSays(of: number, block)
+        let (base, zeroed, isShadowed) = state.withLock { state in
+            (state.ledger.sequence, state.ledger.zeros.sequence(of: block), state.ledger.isShadowed(number))
         }
-        // Only the slot's mark says that the zeroing is no longer to be done, until its being forgotten is durable.
-        if isForgotten { settle() }
         var descriptor = CacheFileDescriptor(.free, block: block, base: base)
         if wasDirty, let zeroed {
             // In one record: either the data is there or the zeros are, whatever else reaches the disk.
@@ -128,7 +133,7 @@ public final class CacheFile: CacheStorage {
         }
         try write(descriptor, of: number)
         state.withLock { state in
-            state.ledger.noteEmpty(number, base: base, wasDirty: wasDirty)
+            state.ledger.noteEmpty(number, base: base, isSettled: !wasDirty && !isShadowed)
             if descriptor.state == .zeroed { state.ledger.zeroedSlots[number] = block }
         }
     }
@@ -138,9 +143,9 @@ public final class CacheFile: CacheStorage {
         _ version: BlockVersion, of block: BlockNumber, in slot: CacheSlot, upTo mark: CacheMark?
     ) throws(BlockStoreError) {
         let number = Int(slot.rawValue)
+        let asked = mark?.rawValue ?? 0
         let (base, covered, needsSettling) = state.withLock { state in
-            let asked = mark.map { state.ledger.recordableMark($0.rawValue, of: number) } ?? 0
-            let covered = max(asked, state.ledger.marks[number])
+            let covered = state.ledger.recordableMark(asked, of: block, in: number)
             return (
                 state.ledger.bases[number], covered, state.ledger.isTrusted && state.ledger.needsSettling(number, upTo: covered)
             )
@@ -149,10 +154,11 @@ public final class CacheFile: CacheStorage {
         markDistrusted()
         var descriptor = CacheFileDescriptor(.used, block: block, base: base)
         descriptor.mark = covered
-        descriptor.version = version
+        // What lies between the two marks is lost in a crash, and what it replaced must not count as this version.
+        descriptor.version = covered < asked ? .unknown : version
         try write(descriptor, of: number)
         // Without a mark nothing more is covered than before.
-        state.withLock { if mark == nil { $0.ledger.hasNews = true } else { $0.ledger.noteMark(covered, of: number) } }
+        state.withLock { if mark == nil { $0.ledger.hasNews = true } else { $0.ledger.noteMark(covered, of: block, in: number) } }
     }
 
     /// See ``CacheStorage/version(of:in:)``.

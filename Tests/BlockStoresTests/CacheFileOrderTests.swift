@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright (c) the s3backer authors
+
+import Synchronization
+import Testing
+
+@testable import BlockStores
+
+/// Orders of events that a crash must not be able to turn round, played one by one.
+@Suite("The cache file and the order of things") struct CacheFileOrderTests {
+    @Test("a slot that is taken from its block without a release brings no old version back")
+    func evictionOfAShadowedSlot() async throws {
+        let (file, disk) = try CacheFileRecorder.make()
+        // The first sector of the block's first version lies in a spare.
+        try file.assign(0, 1)
+        for byte in [UInt8(1), 2] {
+            try await file.put(byte, 0..<1, 1, 0)
+            try await file.commit()
+        }
+        try file.noteStored(1, 0, "first")
+        try await file.commit()
+        // The store has another version by now, which is read over it; nobody commits.
+        try await file.put(3, 0..<4, 1, 0, .store)
+        try file.noteStored(1, 0, "second")
+        disk.state.withLock { $0.events.append(contentsOf: [.syncBegan(1000), .syncEnded(1000)]) }
+        try file.assign(0, 2)
+        try await file.put(4, 0..<4, 2, 0, .store)
+        let descriptors = file.layout.descriptorsOffset..<file.layout.recordsOffset
+        let next = try CacheFileRecorder.start(on: disk.image(losing: [descriptors]))
+        let blocks = try next.restore().blocks
+        for block in blocks where block.block == BlockNumber(1) {
+            #expect(next.version(of: block.block, in: block.slot) == .tag("second"))
+            #expect(block.valid[0] & 1 == 0 || (try? next.byte(0, 1, 0)) != 2, "a mix of two versions")
+        }
+    }
+
+    @Test("what is read takes no memory beyond its slot, however long nothing is committed")
+    func readingWithoutCommit() async throws {
+        let (file, _) = try CacheFileRecorder.make(slotCount: 8)
+        for block in 0..<10_000 {
+            try file.assign(block % 8, block)
+            try await file.put(UInt8(block % 251), 0..<1, block, block % 8, .store)
+            try file.noteStored(block, block % 8, "v")
+        }
+        try file.assign(0, 1)
+        try await file.put(1, 0..<1, 1, 0)
+        for _ in 0..<100 { try file.noteStored(1, 0, "v") }
+        #expect(file.state.withLock { $0.ledger.cleaning.count } <= 8)
+        try await file.commit()
+        #expect(file.state.withLock { $0.ledger.cleaning.isEmpty && !$0.ledger.protected[0] })
+    }
+
+    @Test("a mark does not cover a zeroing behind which the user has written nothing", arguments: [false, true])
+    func fetchedAcrossAZeroing(isDuring: Bool) async throws {
+        let (file, disk) = try CacheFileRecorder.make()
+        try file.assign(0, 1)
+        try await file.put(1, 0..<4, 1, 0, .store)
+        if isDuring {
+            // The zeroing has its number, and is not in the log yet.
+            file.state.withLock { state in
+                state.ledger.zeroing = (state.ledger.nextSequence(), BlockSet(blocks: [BlockNumber(1)]))
+            }
+            try file.noteStored(1, 0, "old")
+            file.state.withLock { $0.ledger.zeroing = nil }
+            let sequence = file.state.withLock { $0.ledger.sequence }
+            #expect(file.state.withLock { $0.ledger.marks[0] } < sequence)
+        } else {
+            try file.zero(1)
+            try file.noteStored(1, 0, "old")
+        }
+        try await file.commit()
+        if !isDuring {
+            let (blocks, zeros) = try CacheFileRecorder.start(on: disk.bytes).restore()
+            #expect(Array(zeros.blocks) == [BlockNumber(1)] && blocks.isEmpty)
+        }
+        #expect(file.version(of: BlockNumber(1), in: CacheSlot(0)) == .unknown, "nothing counts as the version any more")
+        // What the user writes afterwards is covered as ever.
+        try await file.put(2, 0..<4, 1, 0)
+        try file.noteStored(1, 0, "new")
+        #expect(try CacheFileRecorder.start(on: disk.bytes).restore().zeros.isEmpty)
+    }
+
+    @Test(
+        "a zeroing that only the mark says to be over does not come back when the slot is taken away",
+        arguments: [false, true], [false, true])
+    func evictionBeforeForgetting(isReleased: Bool, wasDirty: Bool) async throws {
+        let (file, disk) = try CacheFileRecorder.make()
+        try file.zero(1)
+        try file.assign(0, 1)
+        try await file.put(1, 0..<4, 1, 0)
+        try await file.commit()
+        // Written to the store, and nobody forgets the zeros.
+        try file.noteStored(1, 0, "v")
+        try await file.commit()
+        #expect(try CacheFileRecorder.start(on: disk.bytes).restore().zeros.isEmpty)
+        if isReleased { try file.release(CacheSlot(0), of: BlockNumber(1), wasDirty: wasDirty) }
+        try file.assign(0, 2)
+        // Nothing of the log that is not durable arrives.
+        let log = file.layout.zeroLogOffset(0)..<file.layout.zeroLogOffset(1)
+        for bytes in [disk.bytes, disk.image(losing: [log])] {
+            #expect(try CacheFileRecorder.start(on: bytes).restore().zeros.isEmpty)
+        }
+    }
+
+    @Test("a slot keeps its block when the log cannot say what its mark says")
+    func evictionWithABadLog() async throws {
+        let (file, disk) = try CacheFileRecorder.make()
+        try file.zero(1)
+        try file.assign(0, 1)
+        try await file.put(1, 0..<4, 1, 0)
+        try file.noteStored(1, 0, "v")
+        try await file.commit()
+        let logs = Int(file.layout.zeroLogOffset(0))..<Int(file.layout.dataOffset)
+        disk.state.withLock { $0.badBytes = logs }
+        #expect(storageCode { try file.assign(0, 2) } == .io)
+        #expect(try CacheFileRecorder.start(on: disk.bytes).restore().zeros.isEmpty)
+    }
+}
