@@ -3,6 +3,7 @@
 
 import Foundation
 import Logging
+import Synchronization
 import Testing
 
 @testable import BlockStores
@@ -151,7 +152,41 @@ import Testing
         #expect(try code { for page in [0, 4096] { $0[page + 200] ^= 1 } } == .damaged)
         #expect(try code { $0[8192 + 128 * 5 + 3] = 1 } == .damaged)
         #expect(try code { $0.removeLast($0.count - 10000) } == .damaged)
+        #expect(try code { $0.removeLast() } == .damaged, "a part of the data is missing")
         #expect(try code { $0[200] ^= 1 } == nil, "one good header page is enough")
+    }
+
+    @Test("writes whose bytes are not there are dropped, and counted")
+    func dropped() async throws {
+        let folder = try CacheFolder()
+        do {
+            let file = try folder.open()
+            for slot in 0..<3 {
+                try file.assign(CacheSlot(slot), to: BlockNumber(slot))
+                try await file.put(7, 0..<2, slot, slot)
+            }
+            try file.setVersion(.tag("v"), of: BlockNumber(2), in: CacheSlot(2), upTo: file.mark)
+        }
+        var bytes = try folder.bytes()
+        let layout = CacheFile.usualLayout(CacheFolder.options(), 64)
+        for location in [0, 1, 5, 8] { bytes[Int(layout.dataOffset(location)) + 9] ^= 1 }
+        try folder.put(bytes)
+        let file = try folder.open()
+        #expect(file.scan.withLock { $0?.droppedCount } == 3, "the store has the last one")
+        #expect(file.contents.dirtyBlockCount == 1)
+    }
+
+    @Test("a file that is made anew since it was distrusted keeps its token")
+    func tokenOfADistrustedFile() throws {
+        let folder = try CacheFolder()
+        do {
+            let file = try folder.open()
+            try file.record(token: 42)
+            file.distrust(BlockStoreError(.io, "an fdatasync failed"))
+        }
+        #expect(try CacheFile.inspect(at: folder.file)?.isDistrusted == true)
+        let file = try folder.open()
+        #expect(file.isTrusted && file.token == 42)
     }
 
     @Test("a change of its size keeps everything that has room", arguments: [false, true])

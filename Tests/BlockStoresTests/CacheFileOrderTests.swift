@@ -80,6 +80,27 @@ import Testing
         #expect(try CacheFileRecorder.start(on: disk.bytes).restore().zeros.isEmpty)
     }
 
+    @Test("a slot that a zeroing took away does not win over a later one, though its release is not recorded yet")
+    func releaseAfterTheNextSlot() async throws {
+        let (file, disk) = try CacheFileRecorder.make()
+        try file.assign(0, 1)
+        try await file.put(1, 0..<2, 1, 0)
+        try file.zero(1)
+        // The rest of a long write, which holds the release up.
+        try await file.put(1, 2..<4, 1, 0)
+        try file.assign(1, 1)
+        try await file.put(2, 0..<1, 1, 1)
+        try await file.commit()
+        let next = CacheFileRecorder(disk.bytes)
+        for _ in 0..<2 {
+            let started = try CacheFileRecorder.start(on: next.bytes)
+            let (blocks, zeros) = try started.restore()
+            #expect(blocks.map(\.slot) == [CacheSlot(1)] && blocks.first?.dirty == [1])
+            #expect(Array(zeros.blocks) == [BlockNumber(1)])
+            #expect(try started.byte(0, 1, 1) == 2)
+        }
+    }
+
     @Test(
         "a zeroing that only the mark says to be over does not come back when the slot is taken away",
         arguments: [false, true], [false, true])
@@ -106,6 +127,7 @@ import Testing
     func evictionWithABadLog() async throws {
         let (file, disk) = try CacheFileRecorder.make()
         try file.zero(1)
+        try file.zero(7)
         try file.assign(0, 1)
         try await file.put(1, 0..<4, 1, 0)
         try file.noteStored(1, 0, "v")
@@ -113,6 +135,6 @@ import Testing
         let logs = Int(file.layout.zeroLogOffset(0))..<Int(file.layout.dataOffset)
         disk.state.withLock { $0.badBytes = logs }
         #expect(storageCode { try file.assign(0, 2) } == .io)
-        #expect(try CacheFileRecorder.start(on: disk.bytes).restore().zeros.isEmpty)
+        #expect(try CacheFileRecorder.start(on: disk.bytes).restore().zeros.blocks.map(\.rawValue) == [7])
     }
 }

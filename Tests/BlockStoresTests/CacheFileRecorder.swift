@@ -32,6 +32,8 @@ final class CacheFileRecorder: CacheFileDisk {
         /// How often each of the two open files was told.
         var toldCounts = [0, 0]
         var room = UInt64.max
+        /// The end of what was reserved.
+        var reserved: UInt64 = 0
     }
 
     let state: Mutex<State>
@@ -90,7 +92,11 @@ final class CacheFileRecorder: CacheFileDisk {
     }
 
     func reserve(_ count: UInt64, at offset: UInt64) throws(BlockStoreError) {
-        let hasRoom = state.withLock { offset + count <= $0.room }
+        let hasRoom = state.withLock { state in
+            guard offset + count <= state.room else { return false }
+            state.reserved = max(state.reserved, offset + count)
+            return true
+        }
         if !hasRoom { throw BlockStoreError(.noSpace, "the recorder is full") }
     }
 

@@ -127,6 +127,44 @@ extension CacheFile.Ledger {
         left[key, default: []].append(Left(location: old, round: round))
     }
 
+    /// A write failed, and may have damaged versions in place that nobody else has: where to write instead. No commit can begin before that
+    /// has ended, for what it would promise may not be there.
+    ///
+    /// - Returns: Nil when nothing of the kind is in danger, or there are too few spares.
+    mutating func planElsewhere(_ plan: CacheFile.WritePlan) -> CacheFile.WritePlan? {
+        let first = layout.homes(of: plan.slot).lowerBound + plan.firstSector
+        var next = plan
+        for (index, location) in plan.locations.enumerated() where isOnlyCopy(first + index, location) {
+            if location != first + index, !held.contains(first + index) {
+                next.locations[index] = first + index
+            } else if let spare = freeSpares.popLast() {
+                next.locations[index] = spare
+            } else {
+                for (old, new) in zip(plan.locations, next.locations) where old != new && new >= layout.homeCount {
+                    freeSpares.append(new)
+                }
+                return nil
+            }
+        }
+        guard next.locations != plan.locations else { return nil }
+        next.sequence = nextSequence()
+        return next
+    }
+
+    /// Whether the current version of a sector is in `location`, and the store does not have it.
+    private func isOnlyCopy(_ key: Int, _ location: Int) -> Bool {
+        written[key] && location == self.location(of: key) && (protected[key] || fresh[key]?.isUser == true)
+    }
+
+    /// The locations of a failed write whose records are to be erased. What was overwritten in place and is the only copy of acknowledged
+    /// bytes is left to its check: it may still be whole, in the old version or the new one.
+    mutating func erasableLocations(_ plan: CacheFile.WritePlan) -> [Int] {
+        let first = layout.homes(of: plan.slot).lowerBound + plan.firstSector
+        let erasable = plan.locations.indices.filter { !isOnlyCopy(first + $0, plan.locations[$0]) }.map { plan.locations[$0] }
+        if plan.isUser, erasable.count < plan.locations.count { lastUser[plan.slot] = max(lastUser[plan.slot], plan.sequence) }
+        return erasable
+    }
+
     /// A write failed: what it took is given back when the records of all its locations have been erased, which may hold a version that
     /// was never published; see ``noteErased(_:)``.
     mutating func failWrite(_ plan: CacheFile.WritePlan) -> [(key: Int, location: Int)] {

@@ -13,9 +13,9 @@ extension CacheFile {
     ///
     /// - Parameters:
     ///   - old: What the new file replaces, if anything is to be kept.
-    ///   - isReplacing: Whether there may be a file of that name.
+    ///   - token: That of the file that is replaced without keeping anything else; nil when there must be no file of that name.
     static func create(
-        at path: String, _ options: CacheFileOptions, logger: Logger, replacing old: CacheFile?, isReplacing: Bool = false
+        at path: String, _ options: CacheFileOptions, logger: Logger, replacing old: CacheFile?, anew token: UInt32? = nil
     ) throws(CacheFileError) -> CacheFile {
         let temporary = path + ".new"
         try removeLeftover(temporary, of: path)
@@ -23,8 +23,8 @@ extension CacheFile {
         do throws(CacheFileError) {
             let least = max(old?.contents.dirtyBlockCount ?? 0, min(slotCountMin, options.slotCount))
             let layout = try reserve(disk, path, options, slotCountMin: least, logger)
-            let file = try fill(disk, layout, options, old, logger)
-            let isReplacing = isReplacing || old != nil
+            let file = try fill(disk, layout, options, old, token: old?.token ?? token ?? 0, logger)
+            let isReplacing = token != nil || old != nil
             let outcome = isReplacing ? rename(temporary, path) : linux_rename_no_replace(temporary, path)
             guard outcome == 0 else {
                 throw CacheFileLocalDisk.refusal(.io, path, CacheFileLocalDisk.reason(errno))
@@ -101,10 +101,11 @@ extension CacheFile {
     }
 
     private static func fill(
-        _ disk: CacheFileLocalDisk, _ layout: CacheFileLayout, _ options: CacheFileOptions, _ old: CacheFile?, _ logger: Logger
+        _ disk: CacheFileLocalDisk, _ layout: CacheFileLayout, _ options: CacheFileOptions, _ old: CacheFile?, token: UInt32,
+        _ logger: Logger
     ) throws(CacheFileError) -> CacheFile {
         let (header, seal) = try onDisk(disk.path) { () throws(BlockStoreError) in
-            try format(disk, layout, options, token: old?.token ?? 0)
+            try format(disk, layout, options, token: token)
         }
         return try onDisk(disk.path) { () throws(BlockStoreError) in
             func read() throws(BlockStoreError) -> CacheFile {

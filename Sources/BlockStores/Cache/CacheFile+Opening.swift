@@ -85,7 +85,7 @@ extension CacheFile {
         let isEmpty = file.contents.dirtyBlockCount == 0 && file.contents.pendingZeroCount == 0
         if file.contents.isDistrusted, isEmpty {
             logger.notice("the cache file could not be made durable once, and holds nothing unsaved: it is made anew")
-            return try create(at: disk.path, options, logger: logger, replacing: nil, isReplacing: true)
+            return try create(at: disk.path, options, logger: logger, replacing: nil, anew: header.token)
         }
         guard header.layout.slotCount != options.slotCount else { return file }
         return try resize(file, disk.path, options, logger)
@@ -112,7 +112,8 @@ extension CacheFile {
                     + "; if not, mount once with the C program and --blockCacheRecoverDirtyBlocks, and unmount")
         }
         if let header {
-            guard disk.size >= header.layout.dataOffset else {
+            // It is never shorter than what is reserved, whatever is in use of that.
+            guard disk.size >= max(header.layout.size, header.zeroArea.offset + header.zeroArea.size) else {
                 throw CacheFileLocalDisk.refusal(
                     .damaged, path, "it has been cut off; move it away to start without what it holds")
             }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+internal import Logging
 internal import Synchronization
 
 extension CacheFile {
@@ -12,11 +13,19 @@ extension CacheFile {
             return scan
         }
         guard let found else { return ([], BlockSet()) }
+        if found.droppedCount > 0 {
+            logger.warning(
+                """
+                some writes in the cache file are incomplete and were dropped: the system stopped before they were flushed, or the disk has \
+                damaged them
+                """,
+                metadata: ["sectors": "\(found.droppedCount)"])
+        }
         // What was read may be in the page cache only; it must be durable before what it supersedes is erased.
         try settleAtStart()
         try removeFalsehoods(found)
         if found.isLogWordy {
-            try zeroLog.withLock { log throws(BlockStoreError) in try compact(&log, roomFor: 0) }
+            try zeroLog.withLock { log throws(BlockStoreError) in try compact(&log, to: found.zeros.runs, roomFor: 0) }
         }
         // Only now does the log say what these descriptors say.
         for slot in found.zeroedSlots { try writeFree(slot, found) }

@@ -45,6 +45,7 @@ extension CacheFile {
         let sectors = range.lowerBound / layout.sectorSize..<range.upperBound / layout.sectorSize
         let isUser = origin == .user
         var plan: WritePlan
+        var hasMoved = false
         switch state.withLock({ $0.ledger.planWrite(slot: Int(slot.rawValue), sectors: sectors, isUser: isUser) }) {
         case .go(let planned): plan = planned
         case .waitForRelocation: return .relocation
@@ -54,8 +55,14 @@ extension CacheFile {
             do throws(BlockStoreError) {
                 try carryOut(plan, bytes, block)
             } catch {
-                giveUp(plan)
-                throw error
+                let failed = plan
+                guard !hasMoved, let elsewhere = state.withLock({ $0.ledger.planElsewhere(failed) }) else {
+                    giveUp(plan)
+                    throw error
+                }
+                hasMoved = true
+                plan = elsewhere
+                continue
             }
             let (end, waiters) = state.withLock { state in
                 let end = state.ledger.finishWrite(plan)
@@ -129,15 +136,17 @@ extension CacheFile {
         }
     }
 
-    /// After a failure the records of the write are erased, so that nothing of it can be taken for a version.
+    /// After a failure the records of the write are erased, so that nothing of it can be taken for a version; but see
+    /// ``Ledger/erasableLocations(_:)``.
     private func giveUp(_ plan: WritePlan) {
-        let (others, waiters) = state.withLock { state in
+        let (erasable, others, waiters) = state.withLock { state in
+            let erasable = state.ledger.erasableLocations(plan)
             let others = state.ledger.failWrite(plan)
-            return (others, state.takeWaiters())
+            return (erasable, others, state.takeWaiters())
         }
         for waiter in waiters { waiter.resume() }
         do throws(BlockStoreError) {
-            try eraseRecords(plan.locations)
+            try eraseRecords(erasable)
             state.withLock { $0.ledger.noteErased(others) }
         } catch {
             // The spares stay lost, and after a crash a version may come back that was never acknowledged.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+internal import Logging
 internal import Synchronization
 
 extension CacheFile {
@@ -48,7 +49,8 @@ extension CacheFile {
                 return (runs, slots.map { (slot: $0.key, block: $0.value, base: state.ledger.bases[$0.key]) }, forgotten)
             }
             guard !runs.isEmpty || !slots.isEmpty else { return }
-            try append(runs.map { CacheFileZeroEvent(.forgotten, $0.lower..<$0.upper, $0.sequence) }, to: &log)
+            try forget(runs, in: &log)
+            // Only now: until the zeroing was durable, these descriptors were all that kept the old data from coming back.
             for (slot, block, base) in slots { try write(CacheFileDescriptor(.free, block: block, base: base), of: slot) }
             state.withLock { state in
                 for run in runs { state.ledger.zeros.remove(run.lower..<run.upper) }
@@ -59,40 +61,83 @@ extension CacheFile {
         }
     }
 
+    /// Adds entries, all or none.
     private func append(_ events: [CacheFileZeroEvent], to log: inout ZeroLog) throws(BlockStoreError) {
-        guard !events.isEmpty else { return }
-        if log.next + events.count > Int(log.area.count) { try compact(&log, roomFor: events.count) }
-        try write(events, to: log.area, at: log.next)
+        if log.next + events.count > Int(log.area.count) {
+            try compact(&log, to: state.withLock { $0.ledger.zeros.runs }, roomFor: events.count)
+        }
+        do throws(BlockStoreError) {
+            try write(events, to: log.area, at: log.next)
+        } catch {
+            // Some may be on the disk, and would count at the next start; in another area nothing does but what is written there.
+            do throws(BlockStoreError) {
+                try compact(&log, to: state.withLock { $0.ledger.zeros.runs }, roomFor: 0)
+            } catch {
+                distrust(error)
+            }
+            throw error
+        }
         log.next += events.count
     }
 
+    /// Records that zeroings are over: by entries, or by writing the log anew without them, which needs no room for more. An entry that is left
+    /// by a failure does no harm, since it is true.
+    private func forget(_ runs: [CacheFileZeroRuns.Run], in log: inout ZeroLog) throws(BlockStoreError) {
+        guard !runs.isEmpty else { return }
+        if log.next + runs.count <= Int(log.area.count) {
+            do throws(BlockStoreError) {
+                try write(
+                    runs.map { CacheFileZeroEvent(.forgotten, $0.lower..<$0.upper, $0.sequence) }, to: log.area, at: log.next)
+                log.next += runs.count
+                return
+            } catch {
+                logger.warning(
+                    "cannot write to the zero log of the cache file; it is written anew", metadata: ["cause": "\(error)"])
+            }
+        }
+        var rest = state.withLock { $0.ledger.zeros }
+        for run in runs { rest.remove(run.lower..<run.upper) }
+        try compact(&log, to: rest.runs, roomFor: 0)
+    }
+
     /// Writes what the log comes to into another area, and then tells the header: at any moment one of them holds everything.
-    func compact(_ log: inout ZeroLog, roomFor count: Int) throws(BlockStoreError) {
-        let runs = state.withLock { $0.ledger.zeros.runs }
-        let area = nextArea(after: log.area, count: runs.count + count)
-        if area.offset >= layout.size { try disk.reserve(area.size, at: area.offset) }
+    func compact(_ log: inout ZeroLog, to runs: [CacheFileZeroRuns.Run], roomFor count: Int) throws(BlockStoreError) {
+        let area = try takeArea(after: log.area, count: runs.count + count)
         try write(runs.map { CacheFileZeroEvent(.zeroed, $0.lower..<$0.upper, $0.sequence) }, to: area, at: 0)
         settle()
         _ = try updateHeader { $0.zeroArea = area }
         log = ZeroLog(area: area, next: runs.count)
     }
 
-    /// The other one of the two small areas, if twice as much fits; else a large one behind the data, which the disk must have room for.
-    private func nextArea(after area: CacheFileHeader.ZeroArea, count: Int) -> CacheFileHeader.ZeroArea {
+    /// The other one of the two small areas, if twice as much fits; else a large one behind the data, if the disk has room for it and for
+    /// another one of its size. Else what just fits: there always is room for less than there was, so that zeros can be forgotten.
+    private func takeArea(after area: CacheFileHeader.ZeroArea, count: Int) throws(BlockStoreError) -> CacheFileHeader.ZeroArea {
+        var small = area
+        small.generation += 1
+        small.offset = layout.zeroLogOffset(area.offset == layout.zeroLogOffset(0) ? 1 : 0)
+        small.count = UInt32(layout.zeroEventCount)
+        if count * 2 <= layout.zeroEventCount { return small }
+        do throws(BlockStoreError) {
+            let next = largeArea(after: area, count: count * 2)
+            try disk.reserve(2 * next.size, at: next.offset)
+            return next
+        } catch {
+            guard error.code == .noSpace else { throw error }
+            if count <= layout.zeroEventCount { return small }
+            let next = largeArea(after: area, count: count)
+            try disk.reserve(next.size, at: next.offset)
+            return next
+        }
+    }
+
+    private func largeArea(after area: CacheFileHeader.ZeroArea, count: Int) -> CacheFileHeader.ZeroArea {
         var next = area
         next.generation += 1
-        let small = layout.zeroLogOffset(area.offset == layout.zeroLogOffset(0) ? 1 : 0)
-        if count * 2 <= layout.zeroEventCount {
-            next.offset = small
-            next.count = UInt32(layout.zeroEventCount)
-        } else {
-            let perPage = Int(CacheFileLayout.alignment) / CacheFileLayout.zeroEventSize
-            next.count = UInt32((count * 2 + perPage - 1) / perPage * perPage)
-            // Not over the current one, wherever that is.
-            let size = next.size
-            let fitsBefore = area.offset >= layout.size + size || area.offset < layout.size
-            next.offset = fitsBefore ? layout.size : area.offset + area.size
-        }
+        let perPage = Int(CacheFileLayout.alignment) / CacheFileLayout.zeroEventSize
+        next.count = UInt32((count + perPage - 1) / perPage * perPage)
+        // Not over the current one, wherever that is.
+        let fitsBefore = area.offset >= layout.size + next.size || area.offset < layout.size
+        next.offset = fitsBefore ? layout.size : area.offset + area.size
         return next
     }
 

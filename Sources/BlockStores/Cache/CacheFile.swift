@@ -11,9 +11,6 @@ internal import Synchronization
 /// What is where, and what may be overwritten, is decided by ``Ledger``; this is the shell that reads and writes. The order on the disk
 /// that makes a crash harmless is argued in Docs/Formats/CacheFile.md "Why a crash loses nothing".
 ///
-/// Beyond the contract of ``CacheStorage``, a block that is zeroed gives its slot back before the zeros are forgotten, and what a
-/// mark covers is what had returned when it was read.
-///
 /// - Concurrency: safe from anywhere, within the rules of the protocol. The ledger's lock is never held over I/O; two others are, that
 ///   of the header and that of the zero log, which no read and no write of data takes.
 public final class CacheFile: CacheStorage {

@@ -72,6 +72,7 @@ extension CacheFileScan {
                         if candidate.location >= layout.homeCount { found.moved.append((sector, candidate.location)) }
                         continue
                     }
+                    found.droppedCount += 1
                 }
                 found.losers.append(candidate.location)
             }

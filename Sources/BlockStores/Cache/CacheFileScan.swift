@@ -23,6 +23,8 @@ struct CacheFileScan: Sendable {
         var mark: UInt64 = 0
         /// Records that count no more, though a later start might think they do.
         var losers: [Int] = []
+        /// Versions written by the user that the store does not have, and whose bytes are not there.
+        var droppedCount = 0
         /// Whether some sector is dirty.
         var isDirty: Bool { dirty.contains { $0 != 0 } }
     }
@@ -47,6 +49,9 @@ struct CacheFileScan: Sendable {
     var isLogWordy: Bool { zeroLogNext > 0 || !zeroedSlots.isEmpty }
     /// Descriptors that are neither blank nor good.
     private(set) var damageCount = 0
+    /// How many versions of sectors were dropped because their bytes are not there: a crash of the system came before their commit was done, or
+    /// the disk has damaged them. Which it was cannot be told.
+    private(set) var droppedCount = 0
 
     /// Reads all tables, and the data of the sectors that the store does not have.
     ///
@@ -65,6 +70,11 @@ struct CacheFileScan: Sendable {
         }
         let (zeroed, forgotten) = CacheFileZeroEvent.replay(events)
         zeros = zeroed
+        for (slot, descriptor) in descriptors.enumerated() where descriptor.state == .used {
+            let block = descriptor.block
+            descriptors[slot].zeroSequence = max(zeroed.sequence(of: block) ?? 0, forgotten.sequence(of: block) ?? 0)
+        }
+        voidOvertaken(&descriptors)
         // The store has what a mark covers, zeros included.
         for descriptor in descriptors where descriptor.state == .used {
             guard let zeroed = zeros.sequence(of: descriptor.block), descriptor.mark >= zeroed else { continue }
@@ -75,16 +85,29 @@ struct CacheFileScan: Sendable {
             let isSo = zeros.sequence(of: descriptor.block).map { $0 >= descriptor.zeroSequence } ?? false
             if isSo { zeroedSlots.append(slot) } else { falseSlots.append(slot) }
         }
-        for (slot, descriptor) in descriptors.enumerated() where descriptor.state == .used {
-            let block = descriptor.block
-            descriptors[slot].zeroSequence = max(zeroed.sequence(of: block) ?? 0, forgotten.sequence(of: block) ?? 0)
-        }
         try readHomes(tables, descriptors, Pick(layout: layout, seal: seal, tables: tables))
         settleClaims()
     }
 
-    /// A block belongs to one slot. Of several, one with data that the store does not have comes first: that its later slots were
-    /// committed is out of the question, since then its release would be known. Else the last one counts.
+    /// A zeroing takes the slot away from its block, but the release is recorded only when the last copy to the slot has ended, which may
+    /// come after the zeroing, and after a later slot was used and committed. So if a zeroing is known that lies between the bases of two
+    /// slots, the earlier one is void, whatever it holds.
+    private mutating func voidOvertaken(_ descriptors: inout [CacheFileDescriptor]) {
+        var latest: [BlockNumber: UInt64] = [:]
+        for descriptor in descriptors where descriptor.state == .used && descriptor.zeroSequence > 0 {
+            latest[descriptor.block] = max(latest[descriptor.block] ?? 0, descriptor.base)
+        }
+        for (slot, descriptor) in descriptors.enumerated() where descriptor.state == .used {
+            guard let base = latest[descriptor.block], descriptor.base < descriptor.zeroSequence, descriptor.zeroSequence <= base
+            else { continue }
+            descriptors[slot].state = .free
+            falseSlots.append(slot)
+        }
+    }
+
+    /// A block belongs to one slot. Of several that no known zeroing divides, the earliest with data that the store does not have comes
+    /// first: a block that has such data gets another slot only after a zeroing and a release, both of which were written before anything of the
+    /// later slot; had that been committed, they would be known. Else the last one counts.
     private mutating func settleClaims() {
         var claims: [BlockNumber: [Int]] = [:]
         for (index, found) in blocks.enumerated() { claims[found.block, default: []].append(index) }
@@ -144,16 +167,19 @@ struct CacheFileScan: Sendable {
         let size = layout.sectorsPerBlock * CacheFileLayout.recordSize
         var found: [Found] = []
         var empty: [Int] = []
+        var dropped = 0
         var highest = sequence
         try tables.forEach(layout.slotCount, of: size, at: layout.recordsOffset) { slot, bytes throws(BlockStoreError) in
             let records = pick.records(bytes)
             highest = records.reduce(highest) { max($0, $1?.sequence ?? 0) }
             guard descriptors[slot].state == .used else { return }
             let block = try pick.found(slot, descriptors[slot], records, spares)
+            dropped += block.droppedCount
             if block.valid.contains(where: { $0 != 0 }) { found.append(block) } else { empty.append(slot) }
         }
         blocks = found
         falseSlots += empty
+        droppedCount = dropped
         sequence = highest
     }
 

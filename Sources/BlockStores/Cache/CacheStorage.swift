@@ -57,9 +57,13 @@ public struct RestoredBlock: Sendable {
 ///
 /// **Persistence.** With ``isPersistent``, every write is recorded in a way that survives a crash once ``commit()`` has returned,
 /// and what a completed commit has recorded as the user's (``CacheOrigin/user``) is never damaged by a later write: the newer
-/// version goes elsewhere until it is committed itself. The cache keeps two rules in return: it commits before it sends a block
-/// or a zeroing to the store, so that **the storage is never behind the store**; and it gives a slot that held dirty bytes to
-/// another block only after a commit that follows its release.
+/// version goes elsewhere until it is committed itself. The cache keeps some rules in return:
+/// - It commits before it sends a block or a zeroing to the store, so that **the storage is never behind the store**.
+/// - It gives a slot that held dirty bytes to another block only after a commit that follows its release. A slot that is clean it may
+///   assign to another block without a release, but only after a commit that follows the upload.
+/// - A block has one slot at a time: it gets another only after its slot was released, or assigned to another block. A slot whose
+///   block is zeroed is released after ``recordZeros(_:)``, and before the zeros are forgotten.
+/// - A mark covers the writes that had returned when it was read.
 ///
 /// - Concurrency: calls for different sectors run at once, from any thread; two calls overlap in a sector only if both read. Calls
 ///   may block for local I/O.
@@ -81,7 +85,7 @@ public protocol CacheStorage: Sendable {
 
     /// `slot` belongs to `block` from now on; none of its sectors holds anything.
     ///
-    /// - Throws: `.io` or `.noSpace` from the local disk.
+    /// - Throws: `.io` or `.noSpace` from the local disk; then the slot is as it was.
     func assign(_ slot: CacheSlot, to block: BlockNumber) throws(BlockStoreError)
 
     /// Copies the bytes `range` of `block` to `target`, which has as many.
@@ -93,7 +97,8 @@ public protocol CacheStorage: Sendable {
 
     /// Keeps `bytes` as the sectors `range` of `block`.
     ///
-    /// - Throws: `.io` or `.noSpace` from the local disk; then these sectors hold their old bytes, or fail their check.
+    /// - Throws: `.io` or `.noSpace` from the local disk; then these sectors hold their old bytes, or fail their check; those that
+    ///   the store does not have may hold the new ones.
     func write(
         _ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, _ origin: CacheOrigin
     ) async throws(BlockStoreError)
