@@ -14,6 +14,7 @@ public struct CacheFileContents: Equatable, Sendable {
     /// Whether an fdatasync(2) failed, so that the dirty data may be older than what was promised.
     public let isDistrusted: Bool
 
+    /// Sums up what was found.
     init(header: CacheFileHeader, scan: CacheFileScan) {
         token = header.token == 0 ? nil : header.token
         dirtyBlockCount = scan.blocks.count { $0.isDirty }

@@ -92,6 +92,7 @@ extension CacheFile {
         }
     }
 
+    /// The layout of a new file with so many slots.
     static func usualLayout(_ options: CacheFileOptions, _ slotCount: Int) -> CacheFileLayout {
         let sectorsPerBlock = options.blockSize / min(4096, options.blockSize)
         return CacheFileLayout(

@@ -152,6 +152,9 @@ extension CacheFile {
                 : "it is not encrypted; add --blockCachePlain, or name another file")
     }
 
+    /// Works in the key of a file.
+    ///
+    /// - Throws: `.wrongKey` when an encrypted file was made with another one.
     static func makeSeal(
         _ header: CacheFileHeader, _ options: CacheFileOptions, _ path: String
     ) throws(CacheFileError) -> CacheFileSeal {

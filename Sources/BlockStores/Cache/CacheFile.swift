@@ -37,16 +37,25 @@ public final class CacheFile: CacheStorage {
     /// The largest part of a block that is read or written at once.
     static let pieceSizeMax = 128 << 10
 
+    /// The file.
     let disk: any CacheFileDisk
+    /// Where everything lies in it.
     let layout: CacheFileLayout
+    /// What makes and checks the tags of sectors.
     let seal: CacheFileSeal
+    /// What all checks but the header's start from.
     let seed: UInt64
+    /// Where failures are told.
     let logger: Logger
+    /// Where everything is, and who waits.
     let state: Mutex<State>
+    /// The header as it was written last; locked over I/O, after ``zeroLog`` if both are.
     let header: Mutex<CacheFileHeader>
     /// Whether the file is to be marked as distrusted on the disk, and is not.
     let isMarkDue = Atomic(false)
+    /// The end of the zero log; locked over I/O.
     let zeroLog: Mutex<ZeroLog>
+    /// What was found when the file was opened, until it is restored.
     let scan: Mutex<CacheFileScan?>
 
     /// What an earlier run left, before anything is restored.
@@ -78,7 +87,8 @@ public final class CacheFile: CacheStorage {
     public var isPersistent: Bool { true }
     /// Until an fdatasync(2) fails.
     public var isTrusted: Bool { state.withLock { $0.ledger.isTrusted } }
-    /// The number of the last write. A write by the user that has not returned yet will count as later.
+    /// The number of the last write. Asking has an effect: a write by the user that has not returned yet gets a later number then, and is
+    /// recorded once more.
     public var mark: CacheMark {
         state.withLock { state in
             state.ledger.markTold = state.ledger.sequence
@@ -176,6 +186,7 @@ public final class CacheFile: CacheStorage {
 
     // MARK: Smaller parts
 
+    /// Writes the descriptor of a slot.
     func write(_ descriptor: CacheFileDescriptor, of slot: Int) throws(BlockStoreError) {
         try withScratch(CacheFileLayout.descriptorSize) { bytes throws(BlockStoreError) in
             descriptor.encode(into: bytes, slot: slot, seed: seed)

@@ -92,6 +92,7 @@ final class CacheFileLocalDisk: CacheFileDisk {
 
     // MARK: CacheFileDisk
 
+    /// See ``CacheFileDisk/read(into:at:)``.
     func read(into target: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(BlockStoreError) {
         var done = 0
         while done < target.count {
@@ -107,6 +108,7 @@ final class CacheFileLocalDisk: CacheFileDisk {
         advise(target.count, offset)
     }
 
+    /// See ``CacheFileDisk/write(_:at:)``.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(BlockStoreError) {
         var done = 0
         while done < bytes.count {
@@ -118,16 +120,19 @@ final class CacheFileLocalDisk: CacheFileDisk {
         advise(bytes.count, offset)
     }
 
+    /// See ``CacheFileDisk/synchronize()``.
     func synchronize() throws(BlockStoreError) {
         guard fdatasync(file) == 0 else { throw failure("synchronize") }
     }
 
+    /// See ``CacheFileDisk/settle()``; through the file that is open a second time.
     func settle() throws(BlockStoreError) {
         try settling.withLock { settling throws(BlockStoreError) in
             guard fdatasync(settling) == 0 else { throw failure("synchronize") }
         }
     }
 
+    /// See ``CacheFileDisk/reserve(_:at:)``.
     func reserve(_ count: UInt64, at offset: UInt64) throws(BlockStoreError) {
         while linux_fallocate(file, 0, Int64(offset), Int64(count)) != 0 {
             switch errno {

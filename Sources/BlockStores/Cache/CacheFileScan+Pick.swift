@@ -6,14 +6,20 @@ extension CacheFileScan {
     struct Pick {
         /// A record that may count.
         struct Candidate: Sendable {
+            /// What it says.
             var record: CacheFileRecord
+            /// Where it is.
             var location: Int
         }
 
+        /// Where everything lies.
         let layout: CacheFileLayout
+        /// What checks bytes; without it they are taken to be good.
         let seal: CacheFileSeal?
+        /// The file.
         let tables: Tables
 
+        /// Prepares to look at the slots of a file.
         init(layout: CacheFileLayout, seal: CacheFileSeal?, tables: Tables) {
             self.layout = layout
             self.seal = seal

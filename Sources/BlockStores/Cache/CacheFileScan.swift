@@ -206,9 +206,12 @@ struct CacheFileScan: Sendable {
 
     /// Tables of a file, read in large pieces.
     struct Tables {
+        /// The file.
         let disk: any CacheFileDisk
+        /// Its header.
         let header: CacheFileHeader
 
+        /// Calls `body` with each of `count` entries of `size` bytes that start at `offset`.
         func forEach(
             _ count: Int, of size: Int, at offset: UInt64, _ body: (Int, UnsafeRawBufferPointer) throws(BlockStoreError) -> Void
         ) throws(BlockStoreError) {
