@@ -173,7 +173,7 @@ final class UploadTask: CacheTask {
         cells = world.bytes[slot]
         for hole in holes { for sector in hole { cells[sector] = 0 } }
         world.finish(world.tell(.copied) { $0.endCopy(ticket) })
-        if world.chance(world.diskFailures) { return finish(world, .failed(isPermanent: false)) }
+        if world.chance(world.diskFailures) { return finish(world, .failed(isPermanent: true)) }
         phase = world.isPersistent ? .committing(CacheCommit(world)) : .sending
     }
 
@@ -187,6 +187,10 @@ final class UploadTask: CacheTask {
     /// The storage takes note of what has reached the store, while the slot cannot be given away.
     private func record(_ world: CacheWorld, _ pin: CacheStateMachine.CopyTicket) {
         if world.tenants[slot] != Int(block.rawValue) { world.fail("the slot of an upload was given away") }
+        if world.chance(world.diskFailures) {
+            world.finish(world.tell(.copied) { $0.endCopy(pin) })
+            return finish(world, world.chance(0.3) ? .abandoned : .failed(isPermanent: true))
+        }
         let behind = world.machine.dirty.words(of: CacheSlot(rawValue: UInt32(slot)))
         let later = sectors.filter { behind[0] >> UInt64($0) & 1 == 1 }
         world.userSectors[slot].subtract(sectors.subtracting(later))
@@ -216,9 +220,12 @@ final class ZeroingTask: CacheTask {
     private let blocks: BlockSet
     private var isDone = false
 
-    init(_ number: UInt64, _ blocks: BlockSet) {
+    init(_ world: CacheWorld, _ number: UInt64, _ blocks: BlockSet) {
         self.number = number
         self.blocks = blocks
+        if world.isPersistent, blocks.blocks.contains(where: { world.hasUnreleasedSlot(Int($0.rawValue)) }) {
+            world.fail("a block is zeroed in the store before the storage has heard that its slot was given up")
+        }
     }
 
     override func step(_ world: CacheWorld) {
@@ -236,6 +243,7 @@ final class ZeroingTask: CacheTask {
             phase = .ending
         case .ending:
             for block in blocks.blocks { world.endChange(Int(block.rawValue), isZero: isDone) }
+            if isDone, world.isPersistent, world.chance(world.diskFailures) { return finish(world, .abandoned) }
             finish(world, isDone ? .done : .failed(isPermanent: world.chance(0.3)))
         }
     }

@@ -94,7 +94,7 @@ final class ReadTask: CacheTask {
 /// A write to some sectors of a block, perhaps to a half only of the first and the last.
 final class WriteTask: CacheTask {
     private enum Phase {
-        case asking, fetching, lining
+        case asking, fetching, lining, succeeding
         case granted(CacheStateMachine.CopyTicket, isNewTenant: Bool, waited: Bool)
         case copying(CacheStateMachine.CopyTicket, new: [CacheCell])
     }
@@ -133,6 +133,10 @@ final class WriteTask: CacheTask {
             case .contents: waitForRoom(world)
             }
         case .lining: phase = .asking
+        case .succeeding:
+            phase = .asking
+            // The storage has failed, and so does the write.
+            if !isGranted { end() }
         case .granted(let ticket, let isNewTenant, let waited):
             if waited, !isGranted { return phase = .asking }
             begin(world, ticket, isNewTenant)
@@ -147,6 +151,10 @@ final class WriteTask: CacheTask {
             end()
         case .lining:
             world.line.removeAll { $0 === self }
+            end()
+        case .succeeding:
+            world.successors[block]?.removeAll { $0 === self }
+            if world.successors[block]?.isEmpty == true { world.successors[block] = nil }
             end()
         default: break
         }
@@ -174,6 +182,10 @@ final class WriteTask: CacheTask {
             phase = .lining
             isReady = false
             world.lineUp(self)
+        case .unreleased:
+            guard waits else { return waits = true }
+            phase = .succeeding
+            world.waitForRelease(self, of: block)
         case .copy(let ticket, let isGranted, let isNewTenant):
             if !isGranted, !waits { world.fail("a write that cannot wait is told to") }
             if !waits { return begin(world, ticket, isNewTenant) }
@@ -243,7 +255,11 @@ final class WriteTask: CacheTask {
 
 /// A zeroing of some blocks.
 final class ZeroTask: CacheTask {
-    private var isRecorded = false
+    private enum Phase {
+        case begun, recorded
+        case succeeding([BlockNumber])
+    }
+    private var phase = Phase.begun
     private let blocks: BlockSet
 
     init(_ world: CacheWorld) {
@@ -256,7 +272,21 @@ final class ZeroTask: CacheTask {
     }
 
     override func step(_ world: CacheWorld) {
-        guard isRecorded else { return record(world) }
+        switch phase {
+        case .begun: record(world)
+        case .recorded: zero(world)
+        case .succeeding(let left): waitForReleases(world, left)
+        }
+    }
+
+    override func cancel(_ world: CacheWorld) {
+        guard case .succeeding = phase else { return }
+        for block in blocks.blocks { world.successors[block]?.removeAll { $0 === self } }
+        world.successors = world.successors.filter { !$0.value.isEmpty }
+        end()
+    }
+
+    private func zero(_ world: CacheWorld) {
         for block in blocks.blocks.map({ Int($0.rawValue) }) {
             world.zeroCounts[block] += 1
             for sector in 0..<CacheWorld.sectorCount { world.setTruth(block, sector, 0) }
@@ -265,17 +295,34 @@ final class ZeroTask: CacheTask {
         world.wake(revoked: start.revoked)
         world.finish(start.releases)
         world.isRung = true
-        end()
+        beginToWait(world)
+    }
+
+    private func beginToWait(_ world: CacheWorld) {
+        guard world.isPersistent else { return end() }
+        phase = .succeeding(world.machine.unreleased.keys.filter(blocks.contains).sorted())
+        isGranted = true
+    }
+
+    /// Waits for one block after the other: before that the zeroing is not acknowledged.
+    private func waitForReleases(_ world: CacheWorld, _ blocks: [BlockNumber]) {
+        // The storage has failed.
+        guard isGranted else { return end() }
+        var left = blocks
+        while let block = left.first, world.machine.mayAllocate(block) { left.removeFirst() }
+        phase = .succeeding(left)
+        guard let block = left.first else { return end() }
+        world.waitForRelease(self, of: block)
     }
 
     private func record(_ world: CacheWorld) {
-        isRecorded = true
+        phase = .recorded
         guard let only = blocks.single else { return }
         let isZero = world.machine.isZeroAlready(only) { world.isKnownZero[Int(only.rawValue)] }
         guard isZero else { return }
         for sector in 0..<CacheWorld.sectorCount where world.truth(Int(only.rawValue), sector) != 0 {
             world.fail("block \(only) counts as zeros already")
         }
-        end()
+        beginToWait(world)
     }
 }

@@ -58,10 +58,18 @@ final class ReleaseTask: CacheTask {
     override func step(_ world: CacheWorld) {
         for release in releases {
             let slot = Int(release.slot.rawValue)
+            if world.isPersistent, world.chance(world.diskFailures) {
+                let ends = world.machine.releaseFailed(release, now: world.now)
+                world.answerSuccessors(of: release.block, granted: false)
+                world.end(ends, isDone: false)
+                continue
+            }
             if world.isPersistent, release.wasDirty { world.heldBack[slot] = world.clock }
             world.userSectors[slot] = []
             world.tenants[slot] = nil
             world.tell(.recorded) { $0.released(release) }
+            world.isRung = true
+            if world.machine.mayAllocate(release.block) { world.answerSuccessors(of: release.block, granted: true) }
         }
         world.admitWriters()
         end()

@@ -130,12 +130,14 @@ extension CacheWorld {
         for block in 0..<blockCount where (0..<Self.sectorCount).contains(where: { store[block][$0] != truth(block, $0) }) {
             fail("at rest the store lacks block \(block)")
         }
-        let left = [
+        let left: [Int] = [
             machine.copies.count, machine.fetches.count, machine.uploads.count, machine.zeroBatches.count,
             machine.zeroFlights.count, machine.flushes.count, machine.outstanding.count, machine.extentQueries.count,
             machine.commits.count, machine.dirtyCount, machine.pendingZeros.count, machine.aheadInFlight,
             machine.foregroundFetches.count, machine.aheadFetches.count, line.count, copiers.count, flushers.count,
         ]
         if left.contains(where: { $0 != 0 }) { fail("at rest something is kept: \(left)") }
+        let unreleased = [machine.unreleased.count, machine.failedReleases.count, successors.count]
+        if unreleased != [0, 0, 0] { fail("at rest something is not released: \(unreleased)") }
     }
 }

@@ -28,7 +28,7 @@ extension CacheWorld {
         switch job {
         case .fetch(let block): tasks.append(FetchTask(self, block, isJob: true))
         case .upload(let block): tasks.append(UploadTask(block))
-        case .zero(let number, let blocks): tasks.append(ZeroingTask(number, blocks))
+        case .zero(let number, let blocks): tasks.append(ZeroingTask(self, number, blocks))
         case .commit(let number): tasks.append(CommitTask(self, number))
         }
     }
@@ -78,9 +78,32 @@ extension CacheWorld {
         let index = Int(slot.rawValue)
         if heldBack[index] != nil { fail("slot \(index) is used again before a commit that follows its last dirty bytes") }
         if isPersistent, !userSectors[index].isEmpty { fail("slot \(index) is used again with unsaved bytes") }
+        if isPersistent, hasUnreleasedSlot(Int(block.rawValue)) {
+            fail("block \(block) gets slot \(index) while the storage still has an older one of it")
+        }
         tenants[index] = Int(block.rawValue)
         bytes[index] = bytes[index].map { _ in Self.garbage }
         slotVersions[index] = -1
+    }
+
+    /// Whether the storage has not been told yet that `block` gave up a slot.
+    func hasUnreleasedSlot(_ block: Int) -> Bool {
+        machine.entries.slots.contains { slot in
+            let entry = machine.entries[slot]
+            guard tenants[Int(slot.rawValue)] == block, Int(entry.block.rawValue) == block else { return false }
+            return entry.state == .detached || entry.state == .released
+        }
+    }
+
+    /// A task waits until the older slots of `block` are released.
+    func waitForRelease(_ task: CacheTask, of block: BlockNumber) {
+        if machine.mayAllocate(block) { fail("block \(block) has no slot whose release could be waited for") }
+        task.isReady = false
+        successors[block, default: []].append(task)
+    }
+
+    func answerSuccessors(of block: BlockNumber, granted: Bool) {
+        for task in successors.removeValue(forKey: block) ?? [] { task.wake(granted: granted) }
     }
 
     // MARK: Fetches

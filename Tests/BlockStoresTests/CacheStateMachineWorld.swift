@@ -67,6 +67,7 @@ final class CacheWorld {
     var copiers: [UInt64: CacheTask] = [:]
     var fetchers: [BlockNumber: [CacheTask]] = [:]
     var line: [CacheTask] = []
+    var successors: [BlockNumber: [CacheTask]] = [:]
     var flushers: [UInt64: FlushTask] = [:]
     var isRung = true
     var deadline: Duration?

@@ -11,8 +11,8 @@ extension BlockCache {
     ///
     /// A store that does not take the data for now is waited for, at most as long as the settings say.
     ///
-    /// - Throws: `.timedOut` when that is over; the store's refusal, if it is permanent; `.cancelled`. The data stays dirty, and
-    ///   the next flush tries again.
+    /// - Throws: `.fenced` once the store has said that the volume is somebody else's; `.timedOut` when the wait is over; the refusal of
+    ///   the store or of the local disk, if it is permanent; `.cancelled`. The data stays dirty, and the next flush tries again.
     public func flush(_ scope: FlushScope) async throws(BlockStoreError) {
         let began = timeline.now
         if try await !flushToStorage() { try await flushToStore(scope) }

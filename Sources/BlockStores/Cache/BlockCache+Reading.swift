@@ -95,7 +95,8 @@ extension BlockCache {
                 doorbell.ring()
                 switch await fetched(number) {
                 case .startOver: break
-                case .contents(let contents):
+                case .unkept(nil, let error): throw error
+                case .contents(let contents), .unkept(let contents?, _):
                     noteMiss(since: began)
                     return contents.part(range)
                 case .failed(let error): throw error

@@ -9,10 +9,17 @@ internal import Synchronization
 extension BlockCache {
     /// What is to be done after the lock is released.
     struct Wakeups {
+        /// Whoever waited for the grant of a copy.
         var copiers: [Parking<Bool>.Wakeup] = []
+        /// Whoever waited for room.
         var writers: [Parking<Bool>.Wakeup] = []
+        /// Whoever waited for a block from the store.
         var fetchers: [Parking<FetchAnswer>.Wakeup] = []
+        /// Whoever waited for a flush.
         var flushers: [Parking<FlushAnswer>.Wakeup] = []
+        /// Whoever waited until a block's older slots are released.
+        var successors: [Parking<ReleaseAnswer>.Wakeup] = []
+        /// Slots that were given up.
         var releases: [CacheStateMachine.Release] = []
     }
 
@@ -32,25 +39,82 @@ extension BlockCache {
         for wakeup in wakeups.writers { wakeup() }
         for wakeup in wakeups.fetchers { wakeup() }
         for wakeup in wakeups.flushers { wakeup() }
+        for wakeup in wakeups.successors { wakeup() }
         finish(releasing: wakeups.releases)
     }
 
-    /// Tells the storage that slots hold nothing any more; then they may be used again.
+    /// Tells the storage that slots hold nothing any more; then they, and their blocks, may be used again.
+    ///
+    /// A slot of which that cannot be recorded stays out of use, and so does its block: what it holds would come back after a crash
+    /// once the zeroing is forgotten. The storage is told again after a pause.
     func finish(releasing releases: [CacheStateMachine.Release]) {
-        guard !releases.isEmpty else { return }
         for release in releases {
+            var failure: BlockStoreError?
             do throws(BlockStoreError) {
                 try storage.release(release.slot, of: release.block, wasDirty: release.wasDirty)
             } catch {
-                // The record of the zeroing, which is newer, stands until the store has zeroed the block.
-                logger.error("cannot record in the cache file that a block was zeroed", metadata: ["cause": "\(error)"])
+                failure = error
             }
+            let (wakeups, rings) = state.withLock { state in
+                let wakeups = released(release, failure, &state)
+                return (wakeups, failure != nil || !state.machine.zeroBatches.isEmpty)
+            }
+            finish(wakeups)
+            if storage.isPersistent, rings { doorbell.ring() }
+            if let failure { report(failure, doing: "record in the cache file that block \(release.block) was given up") }
         }
-        let wakeups = state.withLock { state in
-            for release in releases { state.machine.released(release) }
-            return admitWriters(&state)
+    }
+
+    /// The storage has recorded a release, or could not; under the lock.
+    private func released(
+        _ release: CacheStateMachine.Release, _ failure: BlockStoreError?, _ state: inout State
+    ) -> Wakeups {
+        guard let failure else {
+            state.machine.released(release)
+            var wakeups = Wakeups()
+            wakeups.writers = admitWriters(&state)
+            if state.machine.mayAllocate(release.block) {
+                wakeups.successors = answerSuccessors(of: release.block, .released, &state)
+            }
+            return wakeups
         }
-        for wakeup in wakeups { wakeup() }
+        let ends = state.machine.releaseFailed(release, now: timeline.now)
+        var wakeups = endMutation(failure, ends, &state)
+        wakeups.successors = answerSuccessors(of: release.block, .failed(failure), &state)
+        return wakeups
+    }
+
+    private func answerSuccessors(
+        of block: BlockNumber, _ answer: ReleaseAnswer, _ state: inout State
+    ) -> [Parking<ReleaseAnswer>.Wakeup] {
+        (state.successorsOf.removeValue(forKey: block) ?? []).compactMap { state.successors.answer($0, answer) }
+    }
+
+    /// Registers the caller for the release of the older slots of `block`, of which there are some; under the lock.
+    func expectRelease(of block: BlockNumber, _ state: inout State) -> UInt64 {
+        let number = state.machine.makeNumber()
+        state.successors.expect(number)
+        state.successorsOf[block, default: []].append(number)
+        return number
+    }
+
+    /// Waits until the older slots of `block` are released.
+    ///
+    /// - Throws: What the storage throws; `.cancelled`.
+    func release(_ number: UInt64, of block: BlockNumber) async throws(BlockStoreError) {
+        let answer = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                state.withLock { $0.successors.park(number, continuation) }?()
+            }
+        } onCancel: {
+            state.withLock { $0.successors.answer(number, .cancelled) }?()
+        }
+        switch answer {
+        case .released: break
+        case .failed(let error): throw error
+        case .cancelled:
+            throw BlockStoreError(.cancelled, "cancelled while the cache file was to record that block \(block) was zeroed")
+        }
     }
 
     // MARK: Copies

@@ -22,7 +22,8 @@ extension BlockCache {
                     return (job, job == nil ? state.machine.nextDeadline(now: now) : nil, late, releases)
                 }
                 for wakeup in late { wakeup() }
-                finish(releasing: releases)
+                // It may take an fdatasync(2), for which nothing else shall wait.
+                if !releases.isEmpty { group.addTask { self.finish(releasing: releases) } }
                 if let job {
                     group.addTask { await self.perform(job) }
                 } else {
@@ -143,7 +144,7 @@ extension BlockCache {
         let (answer, wakeups) = state.withLock { state in
             let isOld = state.machine.fetches[block]?.isDisturbed != false
             let answer: FetchAnswer =
-                if let failure, !isOld { isNewTenant ? .contents(contents) : .failed(failure) } else { .startOver }
+                if let failure, !isOld { .unkept(isNewTenant ? contents : nil, failure) } else { .startOver }
             let end = state.machine.endFill(ticket, of: block, sectors: runs, succeeded: failure == nil, now: timeline.now)
             var wakeups = self.end(end, &state)
             wakeups.fetchers = answerFetchers(of: block, answer, &state)
@@ -158,8 +159,8 @@ extension BlockCache {
     /// Brings a block to the store. The upload counts as begun.
     private func upload(_ block: BlockNumber) async {
         let began = timeline.now
-        let outcome: Result<BlockVersion?, BlockStoreError>
-        do throws(BlockStoreError) {
+        let outcome: Result<BlockVersion?, SendFailure>
+        do throws(SendFailure) {
             outcome = .success(try await send(block))
         } catch {
             outcome = .failure(error)
@@ -170,40 +171,72 @@ extension BlockCache {
             if isDone { state.times.upload.add(now - began) }
             let (_, ends) = state.machine.endUpload(of: block, Self.mutationOutcome(outcome), now: now)
             // Perhaps it is the cache that is damaged: what the store has as well is fetched again.
-            var wakeups = endMutation(outcome.failure, ends, &state)
-            if outcome.failure?.code == .corrupt {
+            var wakeups = endMutation(outcome.failure?.error, ends, &state)
+            if outcome.failure?.error.code == .corrupt {
                 let (_, release) = state.machine.forgetClean(block, state.machine.allSectors)
                 if let release { wakeups.releases.append(release) }
             }
             return wakeups
         }
         finish(wakeups)
-        report(outcome.failure, doing: "write block \(block) back")
+        report(outcome.failure?.error, doing: "write block \(block) back")
     }
 
     /// Assembles a block and sends it.
     ///
-    /// - Returns: Its version in the store; nil when it was zeroed meanwhile, and nothing was sent.
-    private func send(_ block: BlockNumber) async throws(BlockStoreError) -> BlockVersion? {
+    /// - Returns: Its version in the store; nil when it was zeroed meanwhile.
+    private func send(_ block: BlockNumber) async throws(SendFailure) -> BlockVersion? {
         guard let snapshot = try await snapshot(of: block) else { return nil }
-        // The storage must never be behind the store: else a crash would bring older bytes back over newer ones.
-        try await commitStorage()
-        guard state.withLock({ $0.machine.beginMutation(of: block) }) else { return nil }
-        let version = try await next.write(.bytes(snapshot.bytes), to: block, .background)
-        guard storage.isPersistent else { return version }
-        // An attempt without an answer may still undo the write; until that is excluded the block stays recorded as dirty.
-        try await next.flush(.blocks(BlockSet(block..<block.advanced(by: 1))))
+        let version: BlockVersion
+        do throws(BlockStoreError) {
+            // The storage must never be behind the store: else a crash would bring older bytes back over newer ones.
+            try await commitStorage()
+            guard state.withLock({ $0.machine.beginMutation(of: block) }) else { return nil }
+            version = try await next.write(.bytes(snapshot.bytes), to: block, .background)
+            guard storage.isPersistent else { return version }
+            // An attempt without an answer may still undo the write; until that is excluded the block stays recorded as dirty.
+            try await next.flush(.blocks(BlockSet(block..<block.advanced(by: 1))))
+        } catch {
+            throw SendFailure(error)
+        }
         // A block that was zeroed meanwhile has given its slot back, or is about to: then there is nothing to record.
         guard let pin = state.withLock({ $0.machine.pinUpload(of: block) }) else { return version }
-        do throws(BlockStoreError) {
+        defer { finish(state.withLock { end($0.machine.endCopy(pin), &$0) }) }
+        let isRecorded = try local { () throws(BlockStoreError) in
             try storage.setVersion(version, of: block, in: snapshot.slot, upTo: snapshot.mark)
-            try forgetZeros(BlockSet(block..<block.advanced(by: 1)), upTo: snapshot.mark)
-        } catch {
-            // After a crash the block is written once more; no more comes of it.
-            logger.error("cannot record in the cache file that a block was written", metadata: ["cause": "\(error)"])
+            // Else an older record that the block was zeroed would count again once its slot belongs to another block.
+            return try forgetZeros(BlockSet(block..<block.advanced(by: 1)), upTo: snapshot.mark)
         }
-        finish(state.withLock { end($0.machine.endCopy(pin), &$0) })
-        return version
+        return isRecorded ? version : nil
+    }
+
+    /// Why a block, or a zeroing, was not brought to the store and recorded.
+    private struct SendFailure: Error {
+        /// The store's error, or the storage's.
+        let error: BlockStoreError
+        /// Whether trying again is no use until somebody has changed something.
+        let isPermanent: Bool
+
+        init(_ error: BlockStoreError) {
+            self.error = error
+            isPermanent = error.isPermanent
+        }
+
+        init(_ error: BlockStoreError, isPermanent: Bool) {
+            self.error = error
+            self.isPermanent = isPermanent
+        }
+    }
+
+    /// Asks something of the storage. What a local disk does not do now it will not do by waiting for the store; but a storage that has just
+    /// lost its trust promises nothing any more, and goes on without.
+    private func local<Answer>(_ body: () throws(BlockStoreError) -> Answer) throws(SendFailure) -> Answer {
+        let wasTrusted = storage.isTrusted
+        do throws(BlockStoreError) {
+            return try body()
+        } catch {
+            throw SendFailure(error, isPermanent: storage.isTrusted == wasTrusted)
+        }
     }
 
     private struct Snapshot {
@@ -216,7 +249,7 @@ extension BlockCache {
     /// Copies a block as it is, once all of it is known.
     ///
     /// - Returns: Nil when it was zeroed meanwhile.
-    private func snapshot(of block: BlockNumber) async throws(BlockStoreError) -> Snapshot? {
+    private func snapshot(of block: BlockNumber) async throws(SendFailure) -> Snapshot? {
         while true {
             let (step, isFetcher, number) = state.withLock { state in
                 let step = state.machine.prepareUpload(of: block)
@@ -233,8 +266,11 @@ extension BlockCache {
             switch step {
             case .gone: return nil
             case .needsBytes:
-                let answer = isFetcher ? await fetch(block) : await fetched(number)
-                if case .failed(let error) = answer { throw error }
+                switch isFetcher ? await fetch(block) : await fetched(number) {
+                case .failed(let error): throw SendFailure(error)
+                case .unkept(_, let error): throw SendFailure(error, isPermanent: true)
+                case .startOver, .contents: break
+                }
             case .copy(let ticket, let isGranted):
                 if !isGranted { guard await granted(ticket.number) else { continue } }
                 return try copyForUpload(block, ticket)
@@ -244,42 +280,52 @@ extension BlockCache {
 
     private func copyForUpload(
         _ block: BlockNumber, _ ticket: CacheStateMachine.CopyTicket
-    ) throws(BlockStoreError) -> Snapshot? {
+    ) throws(SendFailure) -> Snapshot? {
         let holes = state.withLock { $0.machine.takeSnapshot(of: block, ticket) }
         // No write of this block runs now, so that the mark divides its writes.
         let mark = storage.mark
         let copied = holes.map { copyOut(0..<geometry.blockSize, of: block, ticket.slot, holes: $0) }
         finish(state.withLock { end($0.machine.endCopy(ticket), &$0) })
-        guard case .bytes(let slice)? = try copied?.get() else { return nil }
+        guard let copied else { return nil }
+        guard case .bytes(let slice) = try local({ () throws(BlockStoreError) in try copied.get() }) else { return nil }
         return Snapshot(slot: ticket.slot, bytes: slice, mark: mark)
     }
 
     /// Zeroes blocks in the store. The flight counts as begun.
     private func zeroInStore(_ number: UInt64, _ blocks: BlockSet) async {
-        var failure: BlockStoreError?
-        do throws(BlockStoreError) {
-            let mark = storage.mark
-            try await commitStorage()
-            try await next.zero(blocks, .background)
-            if storage.isPersistent {
-                try await next.flush(.blocks(blocks))
-                try forgetZeros(blocks, upTo: mark)
-            }
+        var failure: SendFailure?
+        var isRecorded = true
+        do throws(SendFailure) {
+            isRecorded = try await zeroAndRecord(blocks)
         } catch {
             failure = error
         }
         let outcome: CacheStateMachine.MutationOutcome =
-            if let failure { .failed(isPermanent: failure.isPermanent) } else { .done }
+            if let failure { .failed(isPermanent: failure.isPermanent) } else { isRecorded ? .done : .abandoned }
         let wakeups = state.withLock { state in
             let (_, ends) = state.machine.endZero(number, outcome, now: timeline.now)
-            return endMutation(failure, ends, &state)
+            return endMutation(failure?.error, ends, &state)
         }
         finish(wakeups)
-        report(failure, doing: "zero \(blocks.blockCount) blocks")
+        report(failure?.error, doing: "zero \(blocks.blockCount) blocks")
+    }
+
+    /// - Returns: False when the storage must not forget the zeroing yet.
+    private func zeroAndRecord(_ blocks: BlockSet) async throws(SendFailure) -> Bool {
+        let mark = storage.mark
+        do throws(BlockStoreError) {
+            try await commitStorage()
+            try await next.zero(blocks, .background)
+            if storage.isPersistent { try await next.flush(.blocks(blocks)) }
+        } catch {
+            throw SendFailure(error)
+        }
+        guard storage.isPersistent else { return true }
+        return try local { () throws(BlockStoreError) in try forgetZeros(blocks, upTo: mark) }
     }
 
     /// Collects whom the end of a mutation lets go on; under the lock.
-    private func endMutation(
+    func endMutation(
         _ failure: BlockStoreError?, _ ends: [CacheStateMachine.FlushEnd], _ state: inout State
     ) -> Wakeups {
         var wakeups = Wakeups()
@@ -292,7 +338,7 @@ extension BlockCache {
     }
 
     private static func mutationOutcome(
-        _ result: Result<BlockVersion?, BlockStoreError>
+        _ result: Result<BlockVersion?, SendFailure>
     ) -> CacheStateMachine.MutationOutcome {
         switch result {
         case .success(.some): .done

@@ -25,8 +25,10 @@ extension BlockCache {
         let span = Span(range, sectorSize: sectorSize)
         // Zeros and edges take the long way; so do writes that have to wait for the store.
         guard span.edges.isEmpty, !settings.isSynchronous, !isAllZero(bytes) else { return false }
-        let step = state.withLock { state in
-            state.machine.beginWrite(to: block, span.sectors, edges: [], isZeros: false, waits: false) { isZeroBelow(block) }
+        let step: CacheStateMachine.WriteStep = state.withLock { state in
+            return state.machine.beginWrite(to: block, span.sectors, edges: [], isZeros: false, waits: false) {
+                isZeroBelow(block)
+            }
         }
         guard case .copy(let ticket, true, let isNewTenant) = step else { return false }
         var isWritten = false
@@ -42,7 +44,8 @@ extension BlockCache {
 
     /// Writes a part of a block; see ``PartialBlockStore/write(_:at:of:_:)``.
     ///
-    /// - Throws: `.cancelled`; what reading the block throws, if bytes beside the write are needed; what the storage throws.
+    /// - Throws: `.cancelled`; what reading the block throws, if bytes beside the write are needed; what the storage throws;
+    ///   `.fenced` once the store has said that the volume is somebody else's.
     public func write(
         _ contents: BlockContents, at range: Range<Int>, of block: BlockNumber, _ context: IOContext
     ) async throws(BlockStoreError) {
@@ -75,6 +78,8 @@ extension BlockCache {
             doorbell.ring()
             switch await fetched(number) {
             case .failed(let error): throw error
+            // To start over would be to ask the store and fail here again.
+            case .unkept(_, let error): throw error
             case .startOver: break
             // The block is needed here, and there was no room for it.
             case .contents: try await waitForRoom()
@@ -83,6 +88,9 @@ extension BlockCache {
         case .full:
             doorbell.ring()
             try await room(number, of: block)
+            return false
+        case .unreleased:
+            try await release(number, of: block)
             return false
         case .copy(let ticket, let isGranted, let isNewTenant):
             if !isGranted { guard await granted(ticket.number) else { return false } }
@@ -94,6 +102,7 @@ extension BlockCache {
         switch step {
         case .needsBytes: return joinFetch(of: block, isForWrite: true, &state)
         case .full: return lineUp(&state)
+        case .unreleased: return expectRelease(of: block, &state)
         case .copy(let ticket, isGranted: false, _):
             state.copiers.expect(ticket.number)
             return ticket.number
@@ -162,13 +171,15 @@ extension BlockCache {
 
     /// Zeroes blocks: they are zeros from now on, and the store hears of it later. See ``BlockStore/zero(_:_:)``.
     ///
-    /// - Throws: What the storage throws; then each of the blocks is old or zero.
+    /// - Throws: What the storage throws, `.cancelled`; then each of the blocks is old or zero. `.fenced` once the store has said that
+    ///   the volume is somebody else's.
     public func zero(_ blocks: BlockSet, _ context: IOContext) async throws(BlockStoreError) {
         guard !blocks.isEmpty else { return }
         let isZeroAlready = blocks.single.map { only in
             state.withLock { $0.machine.isZeroAlready(only) { isZeroBelow(only) } }
         }
         if isZeroAlready != true { try beginZero(blocks) }
+        try await waitForReleases(in: blocks)
         if settings.isSynchronous { try await flushToStore(.blocks(blocks)) }
     }
 }
@@ -200,14 +211,31 @@ extension BlockCache {
         doorbell.ring()
     }
 
-    /// Lets the storage forget that `blocks` were zeroed, as far as that was recorded up to `mark`, and nobody zeroes them just now.
-    func forgetZeros(_ blocks: BlockSet, upTo mark: CacheMark) throws(BlockStoreError) {
-        let forgotten = state.withLock { state in
-            // Nor before the storage has heard that a slot of the block was given up: what is in it would come back.
-            let unreleased = BlockSet(blocks: state.machine.unreleased.keys.filter(blocks.contains))
-            return state.zeroIntents.values.reduce(blocks.subtracting(unreleased)) { $0.subtracting($1) }
+    /// Waits until the storage has recorded that the slots which `blocks` had are given up: until then what is in them would count after a
+    /// crash as newer than the zeroing, if it was copied later. The copies that hold them back end by themselves.
+    private func waitForReleases(in blocks: BlockSet) async throws(BlockStoreError) {
+        guard storage.isPersistent else { return }
+        for block in state.withLock({ $0.machine.unreleased.keys.filter(blocks.contains) }) {
+            let number = state.withLock { state in
+                state.machine.mayAllocate(block) ? nil : expectRelease(of: block, &state)
+            }
+            if let number { try await release(number, of: block) }
         }
-        try storage.forgetZeros(forgotten, upTo: mark)
+    }
+
+    /// Lets the storage forget that `blocks` were zeroed, as far as that was recorded up to `mark`.
+    ///
+    /// - Returns: False, with nothing forgotten, if some of them are being zeroed just now, or have given up a slot of which the storage has not
+    ///   heard: what is in it would come back. Then somebody has to come again, or the zeroing would be repeated one day.
+    /// - Throws: What the storage throws.
+    func forgetZeros(_ blocks: BlockSet, upTo mark: CacheMark) throws(BlockStoreError) -> Bool {
+        let isInDoubt = state.withLock { state in
+            state.machine.unreleased.keys.contains(where: blocks.contains)
+                || state.zeroIntents.values.contains { !$0.isDisjoint(blocks) }
+        }
+        guard !isInDoubt else { return false }
+        try storage.forgetZeros(blocks, upTo: mark)
+        return true
     }
 }
 

@@ -23,22 +23,32 @@ internal import Synchronization
 public final class BlockCache: PartialBlockStore {
     /// What the lock guards.
     struct State {
+        /// What is held, and what is to be done.
         var machine: CacheStateMachine
+        /// Which streams read, and what they will want.
         var readAhead: ReadAhead
         /// True: the copy may go on. False: start over.
         var copiers = Parking<Bool>()
+        /// Whoever waits for a block from the store.
         var fetchers = Parking<FetchAnswer>()
         /// Who waits for which block.
         var fetchersOf: [BlockNumber: [UInt64]] = [:]
         /// What raises the fetches that were begun before anybody waited for them.
         var escalations: [BlockNumber: IOEscalation] = [:]
+        /// Whoever waits for room. True: start over. False: cancelled.
         var writers = Parking<Bool>()
         /// The writers that wait for room, first come first.
         var writersInLine = FIFOQueue<UInt64>()
+        /// Whoever waits until a block's older slots are released, and for which block.
+        var successors = Parking<ReleaseAnswer>()
+        var successorsOf: [BlockNumber: [UInt64]] = [:]
+        /// Whoever waits for a flush.
         var flushers = Parking<FlushAnswer>()
         /// Blocks whose zeroing is being recorded: what was recorded of an earlier one is kept until that is done.
         var zeroIntents: [UInt64: BlockSet] = [:]
+        /// The histograms.
         var times = Times()
+        /// What the log was told of failures.
         var failures = FailureLog()
     }
 
@@ -66,15 +76,31 @@ public final class BlockCache: PartialBlockStore {
         case startOver
         /// The block, for which there was no room.
         case contents(BlockContents)
+        /// The block, nil if it is too old for what is held of it, and why the storage could not keep it.
+        case unkept(BlockContents?, BlockStoreError)
         /// It could not be read.
         case failed(BlockStoreError)
     }
 
+    /// What comes of waiting until a block's older slots are released.
+    enum ReleaseAnswer: Sendable {
+        /// They are.
+        case released
+        /// The storage could not record it.
+        case failed(BlockStoreError)
+        /// The caller does not wait any more.
+        case cancelled
+    }
+
     /// What comes of waiting for a flush.
     enum FlushAnswer: Sendable {
+        /// The store has everything.
         case done
+        /// The store, or the local disk, refuses for good.
         case failed(BlockStoreError)
+        /// The time of the flush is over.
         case timedOut
+        /// The caller does not wait any more.
         case cancelled
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+internal import DataPath
+
 /// Who moves bytes from or to a slot at present.
 extension CacheStateMachine {
     /// A caller that copies, or waits until it may.
@@ -98,6 +100,11 @@ extension CacheStateMachine {
         return revoked
     }
 
+    /// Whether `block`, which is not held, may get a slot: over a persistent storage only when all that it had before are released.
+    ///
+    /// After a crash both would claim the block, the older one perhaps with bytes that came later: a writer may still copy to it.
+    func mayAllocate(_ block: BlockNumber) -> Bool { !limits.isPersistent || unreleased[block] == nil }
+
     /// The slot is about to be told to the storage; only its state is left of it.
     private mutating func release(_ slot: CacheSlot) -> Release {
         let entry = entries[slot]
@@ -120,16 +127,34 @@ extension CacheStateMachine {
         return (isBeingCopied(slot) ? nil : release(slot), revoked)
     }
 
-    /// The storage has recorded the release.
+    /// The storage has recorded the release: what waited for it may go.
     mutating func released(_ release: Release) {
         precondition(entries[release.slot].state == .released, "a slot is released once")
         unreleased[release.block] = unreleased[release.block].flatMap { $0 > 1 ? $0 - 1 : nil }
+        unblockZeroing()
         if release.wasDirty, limits.isPersistent {
             entries[release.slot].state = .quarantined
             quarantine.append(release.slot)
         } else {
             free(release.slot)
         }
+    }
+
+    /// The storage could not record the release: the slot stays out of use, and the storage is told again after a pause.
+    ///
+    /// - Returns: The flushes that fail by it, since the store is not told before that the block was zeroed.
+    mutating func releaseFailed(_ release: Release, now: Duration) -> [FlushEnd] {
+        failedReleases.append((release, (now + limits.failurePause).microseconds))
+        guard let batch = zeroBatches.first(where: { $0.blocks.contains(release.block) }) else { return [] }
+        return failFlushes(of: release.block, batch.epoch)
+    }
+
+    /// The releases of which the storage is to be told again now.
+    mutating func takeFailedReleases(now: Duration) -> [Release] {
+        guard !failedReleases.isEmpty else { return [] }
+        let due = failedReleases.filter { $0.due <= now.microseconds }.map(\.release)
+        failedReleases.removeAll { $0.due <= now.microseconds }
+        return due
     }
 
     /// A commit of the storage is about to begin.

@@ -24,7 +24,7 @@ extension CacheStateMachine {
     /// How a flush that waited has come out.
     struct FlushEnd: Hashable, Sendable {
         let number: UInt64
-        /// Whether the mutation that has just ended is why it failed.
+        /// Whether it fails, by what has just happened to one of the blocks that it waits for; else it is done.
         let isFailed: Bool
     }
 
@@ -141,6 +141,11 @@ extension CacheStateMachine {
     /// The flushes that end since a zeroing has.
     mutating func endFlushes(of flight: ZeroFlight, _ outcome: MutationOutcome) -> [FlushEnd] {
         endFlushes(flight.blocks, outcome, flight.epoch)
+    }
+
+    /// The flushes that fail since `block`, which is to be zeroed, cannot be.
+    mutating func failFlushes(of block: BlockNumber, _ epoch: Epoch) -> [FlushEnd] {
+        endFlushes(BlockSet(block..<block.advanced(by: 1)), .failed(isPermanent: true), epoch)
     }
 
     private mutating func endFlushes(_ blocks: BlockSet, _ outcome: MutationOutcome, _ epoch: Epoch) -> [FlushEnd] {

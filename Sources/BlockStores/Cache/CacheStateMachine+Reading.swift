@@ -196,7 +196,7 @@ extension CacheStateMachine {
         guard let slot = slot(of: block) else {
             if pendingZeros.contains(block) || outcome == .unchanged || ticket != nil { return giveUp(.startOver, &self) }
             let wantsSlot = outcome == .bytes || fetch.isForWrite
-            guard wantsSlot, let slot = allocate(for: block) else { return giveUp(.answerOnly, &self) }
+            guard wantsSlot, mayAllocate(block), let slot = allocate(for: block) else { return giveUp(.answerOnly, &self) }
             entries[slot].isZeroElsewhere = outcome == .zero
             if fetch.isAhead { counters.readAheads += 1 }
             let (ticket, isGranted) = beginCopy(slot, allSectors, isExclusive: true)

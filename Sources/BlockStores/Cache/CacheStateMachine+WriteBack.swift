@@ -47,7 +47,7 @@ extension CacheStateMachine {
     enum MutationOutcome: Sendable {
         /// The store has it.
         case done
-        /// It was not sent.
+        /// It was not sent; or it was, and something newer is on its way, so that nothing may be recorded of it.
         case abandoned
         /// The store is old or new; the failure is of a kind that only the user can mend, or not.
         case failed(isPermanent: Bool)
@@ -83,6 +83,7 @@ extension CacheStateMachine {
             }
         }
         times += flushes.compactMap { $0.deadline?.microseconds }
+        times += failedReleases.map(\.due)
         return times.min().map { .microseconds($0) }
     }
 

@@ -15,6 +15,8 @@ extension CacheStateMachine {
         case needsBytes
         /// Wait for room, then start over.
         case full
+        /// Wait until the storage has recorded that the block gave up an older slot, then start over.
+        case unreleased
     }
 
     /// A write begins.
@@ -31,6 +33,8 @@ extension CacheStateMachine {
         isZeroBelow: () -> Bool
     ) -> WriteStep {
         guard let slot = slot(of: block) else {
+            // Zeros over zeros included: a crash could bring back what is in the older slot.
+            guard mayAllocate(block) else { return .unreleased }
             let isZero = pendingZeros.contains(block) || isZeroBelow()
             if isZero, isZeros { return .nothing }
             guard edges.isEmpty || isZero else { return needBytes(counts: counts) }

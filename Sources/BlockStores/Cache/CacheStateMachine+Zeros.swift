@@ -13,7 +13,7 @@ extension CacheStateMachine {
         var blocks: BlockSet
         /// Whether a flush wants it.
         var isUrgent = false
-        /// Whether it can only wait until some mutation in flight ends.
+        /// Whether it can only wait until some mutation in flight ends, or a slot is released.
         var isBlocked = false
         /// Whether it has failed, and so is not sent before it is due.
         var isRetry = false
@@ -136,12 +136,14 @@ extension CacheStateMachine {
     /// Whether a zeroing of `block` is in flight.
     func isBeingZeroed(_ block: BlockNumber) -> Bool { zeroFlights.contains { $0.blocks.contains(block) } }
 
-    /// The next batch that is due, without the blocks that have a mutation in flight.
+    /// The next batch that is due, without the blocks that have a mutation in flight, and without those of which the storage has
+    /// not recorded yet that a slot was given up: until then it must not forget that they were zeroed.
     mutating func takeZero(now: Duration) -> Job? {
         for index in zeroBatches.indices where isDue(zeroBatches[index], now: now) && !zeroBatches[index].isBlocked {
             let batch = zeroBatches[index]
             var busy = BlockSet(blocks: uploads.keys.filter(batch.blocks.contains))
             for flight in zeroFlights { busy.formUnion(flight.blocks.intersection(batch.blocks)) }
+            if limits.isPersistent { busy.formUnion(BlockSet(blocks: unreleased.keys.filter(batch.blocks.contains))) }
             let sent = batch.blocks.subtracting(busy)
             guard !sent.isEmpty else {
                 zeroBatches[index].isBlocked = true
@@ -183,8 +185,10 @@ extension CacheStateMachine {
             failureStreak = 0
             pendingZeros.remove(flight.wanted)
         case .abandoned, .failed:
-            counters.failedUploads += 1
-            failureStreak += 1
+            if case .failed = outcome {
+                counters.failedUploads += 1
+                failureStreak += 1
+            }
             if !flight.wanted.isEmpty {
                 let due = (now + limits.failurePause).microseconds
                 zeroBatches.append(ZeroBatch(epoch: flight.epoch, due: due, blocks: flight.wanted, isRetry: true))
@@ -197,7 +201,7 @@ extension CacheStateMachine {
         return (outcome.isDone ? flight.wanted : BlockSet(), endFlushes(of: flight, outcome))
     }
 
-    /// Some mutation has ended: batches that waited for it may go.
+    /// Some mutation has ended, or a slot was released: batches that waited for it may go.
     mutating func unblockZeroing() {
         for index in zeroBatches.indices { zeroBatches[index].isBlocked = false }
     }

@@ -35,6 +35,7 @@ internal import DataPath
 /// waiting      block zeroed                               as dirty
 /// detached     last copy ends                             released
 /// released     the storage has recorded it                quarantined if persistent and not settled, else free
+/// released     the storage has failed to record it        released, and told again after a pause
 /// quarantined  a commit that began afterwards succeeds    free
 /// ```
 ///
@@ -51,6 +52,9 @@ internal import DataPath
 ///
 /// **Fetches.** An answer is kept only if no mutation of its block went down, ran or was acknowledged as a zeroing since it was
 /// asked for.
+///
+/// **One slot for a block.** Over a persistent storage a block gets no slot, and is not zeroed in the store, before the storage has
+/// recorded that the block gave up those it had: else two slots would claim it after a crash.
 ///
 /// **Settled.** Over a persistent storage a slot that held dirty bytes gets another block only after a commit that began when the
 /// store had them, or when they were given up: else a crash could bring back an older record, or an older zeroing, of its block.
@@ -133,6 +137,8 @@ struct CacheStateMachine: Sendable {
     var freeSlots: [CacheSlot] = []
     /// Blocks that have given up a slot of which the storage has not heard yet, and how many.
     var unreleased: [BlockNumber: Int] = [:]
+    /// Releases that the storage could not record, and when it is told again, in microseconds.
+    var failedReleases: [(release: Release, due: Int64)] = []
     /// Slots released since the last commit began, and those that the commit which runs now will free.
     var quarantine: [CacheSlot] = []
     var commits: [UInt64: [CacheSlot]] = [:]
@@ -270,9 +276,11 @@ struct CacheStateMachine: Sendable {
     }
 
     /// Evicts what was unused for too long.
+    ///
+    /// - Returns: What the storage is to be told, for the first time or again.
     mutating func expire(now: Duration) -> [Release] {
-        guard let keptFor = limits.keptFor else { return [] }
-        var releases: [Release] = []
+        var releases = takeFailedReleases(now: now)
+        guard let keptFor = limits.keptFor else { return releases }
         let limit = (now - keptFor).microseconds
         for list in [List.clean, .protected] {
             while let slot = lists.first(of: list), entries[slot].time <= limit, !isBeingCopied(slot) {
