@@ -32,7 +32,8 @@ extension BlockCache {
             )
             return false
         }
-        return true
+        // Trust never comes back. If it was there until now, the commit was made; without it, none is.
+        return storage.isTrusted
     }
 
     /// Waits until everything in `scope` that was acknowledged before is in the store.

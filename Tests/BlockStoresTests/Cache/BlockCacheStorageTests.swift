@@ -135,6 +135,31 @@ import Testing
         }
     }
 
+    @Test("a local flush that finds the storage's trust gone when it commits goes to the store")
+    func trustLostAtCommit() throws {
+        let storage = try FaultyCacheStorage(slotCount: 4)
+        try CacheFixture.run(
+            .test(slots: 4) {
+                $0.flushMode = .local
+                $0.writeDelay = .seconds(1000)
+            }, storage: storage
+        ) { fixture in
+            try await fixture.write(1, of: 1)
+            try await fixture.cache.flush(.everything)
+            #expect(fixture.memory.counts.writes == 0 && storage.calls.count { $0.verb == .commit } == 1)
+            // Trusted when the flush looks first, and not any more when the commit begins.
+            let looks = Shared(0)
+            storage.trust {
+                looks.withLock { looks in
+                    looks += 1
+                    return looks == 1
+                }
+            }
+            try await fixture.cache.flush(.everything)
+            #expect(fixture.stored(1).first == 1)
+        }
+    }
+
     @Test("a flush fails for a local disk that cannot be read, and keeps everything")
     func unreadable() throws {
         let storage = try FaultyCacheStorage(slotCount: 4)
