@@ -14,9 +14,15 @@ extension BlockCache {
     /// - Throws: `.fenced` once the store has said that the volume is somebody else's; `.timedOut` when the wait is over; the refusal of
     ///   the store or of the local disk, if it is permanent; `.cancelled`. The data stays dirty, and the next flush tries again.
     public func flush(_ scope: FlushScope) async throws(BlockStoreError) {
+        try failIfLost()
         let began = timeline.now
         if try await !flushToStorage() { try await flushToStore(scope) }
         state.withLock { $0.times.flush.add(timeline.now - began) }
+    }
+
+    /// - Throws: `.fenced` once the store has said that the volume is somebody else's: the store would not get what is taken now.
+    func failIfLost() throws(BlockStoreError) {
+        if let lost = state.withLock({ $0.lostVolume }) { throw lost }
     }
 
     /// Commits the storage, where that is what a flush promises.

@@ -328,6 +328,7 @@ extension BlockCache {
     func endMutation(
         _ failure: BlockStoreError?, _ ends: [CacheStateMachine.FlushEnd], _ state: inout State
     ) -> Wakeups {
+        if let failure, failure.code == .fenced { state.lostVolume = failure }
         var wakeups = Wakeups()
         wakeups.writers = admitWriters(&state)
         for end in ends {

@@ -26,6 +26,7 @@ extension BlockCache {
         // Zeros and edges take the long way; so do writes that have to wait for the store.
         guard span.edges.isEmpty, !settings.isSynchronous, !isAllZero(bytes) else { return false }
         let step: CacheStateMachine.WriteStep = state.withLock { state in
+            guard state.lostVolume == nil else { return .full }
             return state.machine.beginWrite(to: block, span.sectors, edges: [], isZeros: false, waits: false) {
                 isZeroBelow(block)
             }
@@ -49,6 +50,7 @@ extension BlockCache {
     public func write(
         _ contents: BlockContents, at range: Range<Int>, of block: BlockNumber, _ context: IOContext
     ) async throws(BlockStoreError) {
+        try failIfLost()
         let isZeros = contents.isAllZeros
         if isZeros, range.count == geometry.blockSize { return try await zero(BlockSet(block..<block.advanced(by: 1)), context) }
         let span = Span(range, sectorSize: sectorSize)
@@ -175,6 +177,7 @@ extension BlockCache {
     ///   the volume is somebody else's.
     public func zero(_ blocks: BlockSet, _ context: IOContext) async throws(BlockStoreError) {
         guard !blocks.isEmpty else { return }
+        try failIfLost()
         let isZeroAlready = blocks.single.map { only in
             state.withLock { $0.machine.isZeroAlready(only) { isZeroBelow(only) } }
         }

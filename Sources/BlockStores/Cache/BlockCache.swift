@@ -46,6 +46,8 @@ public final class BlockCache: PartialBlockStore {
         var flushers = Parking<FlushAnswer>()
         /// Blocks whose zeroing is being recorded: what was recorded of an earlier one is kept until that is done.
         var zeroIntents: [UInt64: BlockSet] = [:]
+        /// Since when somebody else has the volume, as the store has said: nothing more is taken.
+        var lostVolume: BlockStoreError?
         /// The histograms.
         var times = Times()
         /// What the log was told of failures.

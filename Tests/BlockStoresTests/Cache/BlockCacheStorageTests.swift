@@ -160,6 +160,28 @@ import Testing
         }
     }
 
+    @Test("with local flushes, too, a volume that somebody else took takes no write, no zeroing and no flush any more")
+    func fencedLocally() throws {
+        let hook: MemoryBlockStore.Hook = { call async throws(BlockStoreError) in
+            if call.verb == .write { throw BlockStoreError(.fenced, "planned loss of the volume") }
+        }
+        let storage = try FaultyCacheStorage(slotCount: 4)
+        try CacheFixture.run(.test(slots: 4) { $0.flushMode = .local }, storage: storage, hook: hook) { fixture in
+            try await fixture.write(1, of: 1)
+            try await fixture.cache.flush(.everything)
+            try await fixture.pass(.seconds(2))
+            let flushing = await #expect(throws: BlockStoreError.self) { try await fixture.cache.flush(.everything) }
+            let writing = await #expect(throws: BlockStoreError.self) { try await fixture.write(2, of: 1) }
+            let zeroing = await #expect(throws: BlockStoreError.self) { try await fixture.cache.zero(Self.one, .foreground) }
+            #expect(flushing?.code == .fenced && writing?.code == .fenced && zeroing?.code == .fenced)
+            let isTaken = [UInt8](repeating: 3, count: 32).withUnsafeBytes {
+                fixture.cache.writeNow($0, at: 0..<32, of: BlockNumber(1))
+            }
+            #expect(!isTaken)
+            #expect(try await fixture.read(of: 1).first == 1, "reads go on")
+        }
+    }
+
     @Test("a flush fails for a local disk that cannot be read, and keeps everything")
     func unreadable() throws {
         let storage = try FaultyCacheStorage(slotCount: 4)
