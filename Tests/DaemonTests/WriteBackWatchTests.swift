@@ -7,16 +7,16 @@ import Testing
 
 @Suite("Waiting for the last writes")
 struct WriteBackWatchTests {
-    private func watch(_ outlivesProcess: Bool, wasSignalled: Bool = false) -> WriteBackWatch {
-        WriteBackWatch(outlivesProcess: outlivesProcess, wasSignalled: wasSignalled, now: .seconds(100))
+    private func watch(wasSignalled: Bool = false) -> WriteBackWatch {
+        WriteBackWatch(wasSignalled: wasSignalled, now: .seconds(100))
     }
 
     @Test("what is only in memory is waited for without end, and the log says so now and then")
     func memory() {
-        var watch = watch(false)
+        var watch = watch()
         var told = 0
         for second in 0..<86_400 {
-            let action = watch.look(count: 5, now: .seconds(100 + second))
+            let action = watch.look(count: 5, outlivesProcess: false, now: .seconds(100 + second))
             #expect(action != .end)
             if action == .tell { told += 1 }
         }
@@ -25,30 +25,39 @@ struct WriteBackWatchTests {
 
     @Test("what is in a file is waited for as long as it gets less, and then left there")
     func file() {
-        var watch = watch(true)
+        var watch = watch()
         var now = Duration.seconds(100)
         for count in stride(from: 50, to: 1, by: -1) {
             now += .seconds(110)
-            #expect(watch.look(count: count, now: now) != .end)
+            #expect(watch.look(count: count, outlivesProcess: true, now: now) != .end)
         }
-        #expect(watch.look(count: 2, now: now + .seconds(119)) != .end)
-        #expect(watch.look(count: 3, now: now + .seconds(120)) == .end)
+        #expect(watch.look(count: 2, outlivesProcess: true, now: now + .seconds(119)) != .end)
+        #expect(watch.look(count: 3, outlivesProcess: true, now: now + .seconds(120)) == .end)
+    }
+
+    @Test("a file that is trusted no more is like memory from then on")
+    func trustLost() {
+        var watch = watch()
+        #expect(watch.look(count: 5, outlivesProcess: true, now: .seconds(101)) == .wait)
+        for second in 102..<1000 {
+            #expect(watch.look(count: 5, outlivesProcess: false, now: .seconds(second)) != .end)
+        }
     }
 
     @Test("nothing left is not waited for by this watch", arguments: [false, true])
     func nothingLeft(outlivesProcess: Bool) {
-        var watch = watch(outlivesProcess)
-        #expect(watch.look(count: 0, now: .seconds(9999)) == .wait)
+        var watch = watch()
+        #expect(watch.look(count: 0, outlivesProcess: outlivesProcess, now: .seconds(9999)) == .wait)
         #expect(watch.signal(count: 0, now: .seconds(9999)) == .end)
     }
 
     @Test("the first signal is answered with what the second would do; one that ended the mount is the first")
     func signals() {
-        var first = watch(false)
+        var first = watch()
         #expect(first.signal(count: 7, now: .seconds(101)) == .tell)
-        #expect(first.look(count: 7, now: .seconds(120)) == .wait)
+        #expect(first.look(count: 7, outlivesProcess: false, now: .seconds(120)) == .wait)
         #expect(first.signal(count: 7, now: .seconds(121)) == .end)
-        var second = watch(true, wasSignalled: true)
+        var second = watch(wasSignalled: true)
         #expect(second.signal(count: 7, now: .seconds(101)) == .end)
     }
 

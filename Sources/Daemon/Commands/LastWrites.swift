@@ -29,14 +29,13 @@ final class LastWrites: Sendable {
     private let process: ServingProcess
     private let watch: Mutex<WriteBackWatch>
 
+    /// The end of the mount of `stack`, whose cache keeps blocks in `cacheFile` if there is one.
     init(of stack: Stack, _ cacheFile: CacheFileCustody?, _ process: ServingProcess) {
         self.stack = stack
         self.cacheFile = cacheFile
         self.process = process
         watch = Mutex(
-            WriteBackWatch(
-                outlivesProcess: cacheFile?.isTrusted == true, wasSignalled: process.stopping.wasRequested,
-                now: process.timeline.now))
+            WriteBackWatch(wasSignalled: process.stopping.wasRequested, now: process.timeline.now))
     }
 
     private var unsavedCount: Int { stack.cache?.unsavedCount ?? 0 }
@@ -129,7 +128,11 @@ final class LastWrites: Sendable {
                 return
             }
             let count = unsavedCount
-            switch watch.withLock({ $0.look(count: count, now: process.timeline.now) }) {
+            let outlivesProcess = cacheFile?.isTrusted == true
+            let action = watch.withLock { watch in
+                watch.look(count: count, outlivesProcess: outlivesProcess, now: process.timeline.now)
+            }
+            switch action {
             case .wait: continue
             case .tell:
                 process.logger.warning("still writing the last blocks to the store", metadata: ["blocks": "\(count)"])

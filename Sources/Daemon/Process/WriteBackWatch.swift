@@ -26,8 +26,6 @@ struct WriteBackWatch {
     /// The least time between two lines of the log.
     static let tellInterval = Duration.seconds(30)
 
-    /// Whether what is left stays in the cache file.
-    let outlivesProcess: Bool
     private var signalCount: Int
     private var leastCount = Int.max
     private var progressAt: Duration
@@ -36,15 +34,16 @@ struct WriteBackWatch {
     /// Begins to wait.
     ///
     /// - Parameter wasSignalled: Whether a signal has ended the mount.
-    init(outlivesProcess: Bool, wasSignalled: Bool, now: Duration) {
-        self.outlivesProcess = outlivesProcess
+    init(wasSignalled: Bool, now: Duration) {
         signalCount = wasSignalled ? 1 : 0
         progressAt = now
         toldAt = now
     }
 
     /// Looks how many blocks are left.
-    mutating func look(count: Int, now: Duration) -> Action {
+    ///
+    /// - Parameter outlivesProcess: Whether these stay in the cache file; that may end at any time.
+    mutating func look(count: Int, outlivesProcess: Bool, now: Duration) -> Action {
         if count < leastCount {
             leastCount = count
             progressAt = now
