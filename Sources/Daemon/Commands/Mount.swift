@@ -70,7 +70,9 @@ struct Mount {
         let isInOrder = LastWrites(of: stack, cacheFile, process).finish()
         writeBack?.cancel()
         writeBack?.wait()
-        BlockingTask(on: process.ioPool) { await cacheFile?.close(isInOrder: isInOrder) }.wait()
+        // A mount that only reads has given no token back: one that is recorded in the file belongs to a writer that ended badly.
+        let hasGivenBack = isInOrder && !settings.fileSystem.isReadOnly
+        BlockingTask(on: process.ioPool) { await cacheFile?.close(isInOrder: hasGivenBack) }.wait()
         if case .success(.unmounted) = outcome { process.ioPool.shutDown() }
         switch outcome {
         case .success(.unmounted): return isInOrder ? 0 : 1
