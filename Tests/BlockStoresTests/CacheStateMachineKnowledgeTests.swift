@@ -142,4 +142,43 @@ import Testing
         _ = bench.machine.readAhead(BlockNumber(1)..<BlockNumber(50_000), isZeroBelow: { _ in false })
         #expect(bench.machine.fetches.count == CacheStateMachine.aheadQueueMax)
     }
+
+    @Test("over a persistent storage a block gets no slot, and is not zeroed in the store, before its older slot is released")
+    func oneSlotOfABlock() {
+        var bench = CacheBench(isPersistent: true)
+        let begin = { (bench: inout CacheBench) in
+            bench.machine.beginWrite(to: BlockNumber(1), 0..<1, edges: [], isZeros: false, waits: true, isZeroBelow: { false })
+        }
+        guard case .copy(let ticket, isGranted: true, _) = begin(&bench) else { Issue.record("there is room"); return }
+        bench.zero(1)
+        bench.now += .milliseconds(100)
+        #expect(bench.job() == nil, "the storage must not forget the zeroing yet")
+        guard case .unreleased = begin(&bench) else { Issue.record("the older slot is not released"); return }
+        let end = bench.machine.endWrite(ticket, to: BlockNumber(1), 0..<1, succeeded: true, now: bench.now)
+        guard let release = end.release else { Issue.record("nobody copies any more"); return }
+        #expect(bench.machine.releaseFailed(release, now: bench.now).isEmpty)
+        #expect(bench.job() == nil)
+        bench.now += .seconds(1)
+        let again = bench.machine.expire(now: bench.now)
+        #expect(again.map(\.slot) == [release.slot], "the storage is told again")
+        bench.machine.released(release)
+        #expect(bench.job() == "zero 1")
+        guard case .copy = begin(&bench) else { Issue.record("the older slot is released"); return }
+    }
+
+    @Test("a clean block that is used still waits for its commit, and may be evicted afterwards")
+    func unsettled() {
+        var bench = CacheBench(isPersistent: true)
+        for block in 1...3 {
+            bench.write(block, 0..<4)
+            bench.save(block)
+        }
+        bench.write(4, 0..<4)
+        guard case .copy(let copy, isGranted: true, _) = read(&bench, 1, 0..<1) else { Issue.record("held"); return }
+        _ = bench.machine.endCopy(copy)
+        #expect(!bench.machine.hasRoom && bench.machine.lists.count(of: .unsettled) == 3)
+        #expect(bench.job() == "commit")
+        bench.endCommits(succeeded: true)
+        #expect(bench.machine.hasRoom && bench.machine.lists.count(of: .clean) == 3)
+    }
 }

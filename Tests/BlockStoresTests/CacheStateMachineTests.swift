@@ -248,4 +248,26 @@ struct CacheBench {
         bench.now += .seconds(1)
         #expect(bench.job() == "zero 2")
     }
+
+    @Test("a block whose upload failed has its turn beside blocks that a flush wants, however many come")
+    func failedHasItsTurn() {
+        var bench = CacheBench(slotCount: 40, dirtyMax: 40)
+        bench.write(1, 0..<4)
+        bench.now += .milliseconds(100)
+        #expect(bench.job() == "upload 1")
+        bench.send(1)
+        _ = bench.end(1, .failed(isPermanent: false))
+        bench.now += .seconds(1)
+        var jobs: [String?] = []
+        for block in 2..<20 {
+            bench.write(block, 0..<4)
+            _ = bench.machine.beginFlush(.blocks(BlockSet(blocks: [BlockNumber(block)])), deadline: nil)
+            let job = bench.job()
+            jobs.append(job)
+            if job == "upload 1" { break }
+            bench.send(block)
+            _ = bench.end(block)
+        }
+        #expect(jobs.last == "upload 1" && jobs.count == 9)
+    }
 }

@@ -7,25 +7,35 @@ internal import DataPath
 extension CacheStateMachine {
     /// A caller that copies, or waits until it may.
     struct Copy: Sendable {
+        /// Names it.
         let number: UInt64
+        /// From or to where.
         let slot: CacheSlot
+        /// Which sectors.
         let sectors: Range<Int>
         /// Whether it writes; readers overlap.
         let isExclusive: Bool
+        /// Whether it runs; else it waits.
         var isGranted: Bool
     }
 
     /// A copy as its caller knows it.
     struct CopyTicket: Hashable, Sendable {
+        /// Names the copy.
         let number: UInt64
+        /// From or to where.
         let slot: CacheSlot
+        /// Which sectors.
         let sectors: Range<Int>
     }
 
     /// A slot that belongs to no block any more, to be told to the storage.
     struct Release: Sendable {
+        /// The slot.
         let slot: CacheSlot
+        /// The block that had it.
         let block: BlockNumber
+        /// Whether what it held, or what the storage may think that it held, was not in the store.
         let wasDirty: Bool
     }
 
@@ -48,7 +58,8 @@ extension CacheStateMachine {
     /// Whether the storage has committed that nothing in the slot, which is clean, is the user's only copy: what is on the disk may
     /// count as dirty until then, and as newer than an older record that the block was zeroed.
     func isSettled(_ slot: CacheSlot) -> Bool {
-        !limits.isPersistent || entries[slot].state != .clean || entries[slot].epoch == 0 || entries[slot].epoch < lastCommit
+        !limits.isPersistent || entries[slot].state != .clean || entries[slot].cleanSince == 0
+            || entries[slot].cleanSince < lastCommit
     }
 
     /// Asks to copy from or to a slot.
@@ -108,9 +119,8 @@ extension CacheStateMachine {
     /// The slot is about to be told to the storage; only its state is left of it.
     private mutating func release(_ slot: CacheSlot) -> Release {
         let entry = entries[slot]
-        // A detached slot keeps in `isUnverified` whether it was dirty: nothing else is asked of it any more.
         entries[slot] = Entry(block: entry.block, state: .released)
-        return Release(slot: slot, block: entry.block, wasDirty: entry.isUnverified)
+        return Release(slot: slot, block: entry.block, wasDirty: entry.wasDirty)
     }
 
     /// Takes the slot away from its block, which is held; the block's bytes count no more.
@@ -123,7 +133,8 @@ extension CacheStateMachine {
         valid.clear(slot)
         dirty.clear(slot)
         let revoked = revokeWaitingCopies(of: slot)
-        entries[slot] = Entry(block: entries[slot].block, state: .detached, isUnverified: wasDirty)
+        entries[slot] = Entry(block: entries[slot].block, state: .detached)
+        entries[slot].wasDirty = wasDirty
         return (isBeingCopied(slot) ? nil : release(slot), revoked)
     }
 
@@ -172,6 +183,7 @@ extension CacheStateMachine {
         guard let slots = commits.removeValue(forKey: number) else { preconditionFailure("a commit ends once") }
         if succeeded {
             lastCommit = max(lastCommit, number)
+            settleClean()
             for slot in slots { free(slot) }
         } else {
             quarantine += slots

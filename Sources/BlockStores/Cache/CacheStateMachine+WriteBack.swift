@@ -75,7 +75,7 @@ extension CacheStateMachine {
             times += zeroBatches.filter { !$0.isBlocked }.map(\.due)
         }
         if let keptFor = limits.keptFor {
-            for list in [List.clean, .protected] {
+            for list in [List.unsettled, .clean, .protected] {
                 guard let slot = lists.first(of: list) else { continue }
                 // One that is being copied is not given up; the end of a copy wakes nobody for that.
                 let soonest = isBeingCopied(slot) ? (now + limits.failurePause).microseconds : 0
@@ -103,16 +103,7 @@ extension CacheStateMachine {
     /// Whether a commit would make room that there is not.
     private var needsCommit: Bool {
         guard limits.isPersistent, !hasRoom else { return false }
-        return !quarantine.isEmpty || hasUnsettled(in: .clean) || hasUnsettled(in: .protected)
-    }
-
-    private func hasUnsettled(in list: List) -> Bool {
-        var candidate = lists.first(of: list)
-        while let slot = candidate {
-            if !isSettled(slot) { return true }
-            candidate = lists.next(after: slot)
-        }
-        return false
+        return !quarantine.isEmpty || lists.first(of: .unsettled) != nil
     }
 
     private mutating func takeFetch() -> BlockNumber? {
@@ -146,18 +137,25 @@ extension CacheStateMachine {
 
     // MARK: Uploads
 
+    /// How many wanted blocks are sent before a failed one that is due.
+    private static var urgentInRowMax: Int { 8 }
+
     private mutating func takeUpload(now: Duration) -> Job? {
         guard let slot = dueSlot(now: now) else { return nil }
         let block = entries[slot].block
+        urgentInRow = entries[slot].list == .urgent ? urgentInRow + 1 : 0
         unlist(slot)
         entries[slot].state = .uploading
         uploads[block] = Upload(slot: slot, beganAt: now)
         return .upload(block)
     }
 
+    /// Wanted blocks come before failed ones, which have waited longer, and these before the others; but a load that always wants
+    /// something must not keep a failed one for ever.
     private func dueSlot(now: Duration) -> CacheSlot? {
-        if let slot = lists.first(of: .urgent) { return slot }
-        if let slot = lists.first(of: .failed), entries[slot].time <= now.microseconds { return slot }
+        let failed = lists.first(of: .failed).flatMap { entries[$0].time <= now.microseconds ? $0 : nil }
+        if let slot = lists.first(of: .urgent), failed == nil || urgentInRow < Self.urgentInRowMax { return slot }
+        if let failed { return failed }
         guard let slot = lists.first(of: .dirty) else { return nil }
         let entry = entries[slot]
         let isDue = entry.time <= now.microseconds || entry.epoch <= flushedEpoch || isDraining || isPressed
@@ -175,9 +173,12 @@ extension CacheStateMachine {
 
     /// Takes the snapshot, once the copy is granted: what is written from now on is behind the upload.
     ///
-    /// - Returns: The sectors that are zeros and not in the slot; nil when the block was zeroed meanwhile.
+    /// - Returns: The sectors that are zeros and not in the slot; nil when ``prepareUpload(of:)`` has to be asked again: the block was
+    ///   zeroed, or a damaged sector forgotten.
     mutating func takeSnapshot(of block: BlockNumber, _ ticket: CopyTicket) -> [Range<Int>]? {
-        guard let upload = uploads[block], upload.slot == ticket.slot, isAttached(ticket) else { return nil }
+        guard let upload = uploads[block], upload.slot == ticket.slot, isAttached(ticket), isKnown(ticket.slot) else {
+            return nil
+        }
         let slot = ticket.slot
         uploads[block]?.sectors = dirty.words(of: slot)
         uploads[block]?.hasSnapshot = true
@@ -227,8 +228,8 @@ extension CacheStateMachine {
                 becomeDirty(slot)
             } else {
                 dirtyCount -= 1
+                entries[slot].cleanSince = lastNumber
                 becomeClean(slot, now: now)
-                entries[slot].epoch = lastNumber
             }
         case .abandoned, .failed:
             takeBack(upload, slot, now: now)

@@ -88,9 +88,26 @@ struct CacheStateMachine: Sendable {
         var isPersistent: Bool
     }
 
-    /// What a slot is used for.
+    /// What a slot is used for; the table tells how it gets there.
     enum SlotState: UInt8, Sendable {
-        case free, filling, clean, dirty, waiting, uploading, detached, released, quarantined
+        /// It belongs to no block.
+        case free
+        /// Its block's first bytes are on their way to it.
+        case filling
+        /// The store has what it holds.
+        case clean
+        /// The store lacks something of what it holds.
+        case dirty
+        /// The same, and an older mutation of the block is in flight.
+        case waiting
+        /// What it holds is being brought to the store.
+        case uploading
+        /// It belongs to no block any more, but copies run.
+        case detached
+        /// The storage is being told that it was given up.
+        case released
+        /// It gets no block before a commit.
+        case quarantined
     }
 
     /// One slot. Small: there is one for each cached block.
@@ -105,9 +122,20 @@ struct CacheStateMachine: Sendable {
         var isUnverified = false
         /// Of a dirty block: when it is due. Of a clean one: when it was used last. Microseconds.
         var time: Int64 = 0
-        /// Of a dirty block: the epoch of its oldest change that no upload has taken along. Of a clean one that was dirty: the last
-        /// number given out before it became clean, which is less than that of every commit that began afterwards.
+        /// Of a dirty block: the epoch of its oldest change that no upload has taken along. Of a clean one: ``cleanSince``.
         var epoch: Epoch = 0
+
+        /// Of a clean block that was dirty: the last number given out before it became clean, which is less than that of every
+        /// commit that began afterwards; else 0. A block is never clean and dirty at once, so it takes the room of the epoch.
+        var cleanSince: UInt64 {
+            get { epoch }
+            set { epoch = newValue }
+        }
+        /// Of a detached slot: whether it held something that the store did not have. Nothing else is asked of such a slot.
+        var wasDirty: Bool {
+            get { isUnverified }
+            set { isUnverified = newValue }
+        }
     }
 
     /// The lines that a slot can stand in.
@@ -116,6 +144,8 @@ struct CacheStateMachine: Sendable {
         case clean
         /// The same for protected blocks.
         case protected
+        /// Clean, but not to be given away before a commit that begins now; cleaned first first.
+        case unsettled
         /// Dirty, first written first.
         case dirty
         /// Dirty after a failed upload, first failed first.
@@ -127,11 +157,17 @@ struct CacheStateMachine: Sendable {
     /// A stretch between two flushes.
     typealias Epoch = UInt64
 
+    /// The fixed numbers.
     let limits: Limits
+    /// The slots that were ever used.
     var entries = SlotArray<Entry>()
+    /// Which slot a block has.
     var index: SlotIndex
+    /// The sectors that a slot holds.
     var valid: SectorBits
+    /// Those of them that the store does not have, and no upload has taken along.
     var dirty: SectorBits
+    /// The lines in which slots stand.
     var lists: SlotLists<List>
     /// Slots that were used and are free again; fresh ones follow after `entries`.
     var freeSlots: [CacheSlot] = []
@@ -139,42 +175,57 @@ struct CacheStateMachine: Sendable {
     var unreleased: [BlockNumber: Int] = [:]
     /// Releases that the storage could not record, and when it is told again, in microseconds.
     var failedReleases: [(release: Release, due: Int64)] = []
-    /// Slots released since the last commit began, and those that the commit which runs now will free.
+    /// Slots released since the last commit began.
     var quarantine: [CacheSlot] = []
+    /// The commits that run, and the slots that each will free.
     var commits: [UInt64: [CacheSlot]] = [:]
     /// The number of the last commit that succeeded.
     var lastCommit: UInt64 = 0
 
+    /// The copies that run or wait, in the order in which they were asked for.
     var copies: [Copy] = []
+    /// The blocks that are, or are to be, asked of the store.
     var fetches: [BlockNumber: Fetch] = [:]
+    /// Those to be asked for at once, and those to be read ahead; some have been asked for since.
     var foregroundFetches = FIFOQueue<BlockNumber>()
     var aheadFetches = FIFOQueue<BlockNumber>()
+    /// How many read-aheads run.
     var aheadInFlight = 0
+    /// The blocks on their way to the store.
     var uploads: [BlockNumber: Upload] = [:]
+    /// The blocks that are zeros, and of which the store does not know it: those of the batches and flights.
     var pendingZeros: BlockBitmap
+    /// Zeroings that wait, and those that were sent.
     var zeroBatches: [ZeroBatch] = []
     var zeroFlights: [ZeroFlight] = []
 
+    /// The epoch of what becomes dirty now.
     var epoch: Epoch = 1
     /// Everything of this epoch and before is due.
     var flushedEpoch: Epoch = 0
+    /// What the store lacks, by epoch, ascending.
     var outstanding: [OutstandingEpoch] = []
+    /// The flushes that wait.
     var flushes: [FlushTicket] = []
     /// Blocks that became dirty, or were evicted, while somebody asked for extents.
     var extentQueries: [UInt64: Set<BlockNumber>] = [:]
 
     /// Held blocks with dirty sectors or an upload in flight.
     var dirtyCount = 0
+    /// How many wanted blocks were sent in a row.
+    var urgentInRow = 0
     /// Failures since the last success.
     var failureStreak = 0
     /// Whether some writer waits for room.
     var isRoomWanted = false
     /// Whether everything dirty is due, for good.
     var isDraining = false
+    /// The last number given out by ``makeNumber()``.
     var lastNumber: UInt64 = 0
+    /// What was done.
     var counters = Counters()
 
-    /// What is counted; see ``BlockCacheStatistics``.
+    /// What is counted; each as in ``BlockCacheStatistics``.
     struct Counters: Sendable {
         var initialSize: UInt64 = 0
         var readHits: UInt64 = 0
@@ -239,11 +290,11 @@ struct CacheStateMachine: Sendable {
         !freeSlots.isEmpty || entries.count < limits.slotCount || evictable(in: .clean) != nil || evictable(in: .protected) != nil
     }
 
-    /// The first slot of a clean list that nobody copies from or to, and that needs no commit before it gets another block.
+    /// The first slot of a list of settled clean ones that nobody copies from or to. Passes over no more slots than are copied.
     private func evictable(in list: List) -> CacheSlot? {
         var candidate = lists.first(of: list)
         while let slot = candidate {
-            if !isBeingCopied(slot), isSettled(slot) { return slot }
+            if !isBeingCopied(slot) { return slot }
             candidate = lists.next(after: slot)
         }
         return nil
@@ -282,7 +333,7 @@ struct CacheStateMachine: Sendable {
         var releases = takeFailedReleases(now: now)
         guard let keptFor = limits.keptFor else { return releases }
         let limit = (now - keptFor).microseconds
-        for list in [List.clean, .protected] {
+        for list in [List.unsettled, .clean, .protected] {
             while let slot = lists.first(of: list), entries[slot].time <= limit, !isBeingCopied(slot) {
                 releases.append(giveUp(slot))
             }
@@ -316,8 +367,22 @@ struct CacheStateMachine: Sendable {
     mutating func touch(_ slot: CacheSlot, now: Duration) {
         guard entries[slot].state == .clean else { return }
         entries[slot].time = now.microseconds
-        let list = Int(entries[slot].block.rawValue) < limits.protectedCount ? List.protected : .clean
+        guard isSettled(slot) else {
+            // Where it stands says since when it is clean, not when it was used.
+            if entries[slot].list != .unsettled { enlist(slot, in: .unsettled) }
+            return
+        }
+        let list = cleanList(of: slot)
         if entries[slot].list == list { lists.moveToEnd(slot, of: list) } else { enlist(slot, in: list) }
+    }
+
+    /// A commit has succeeded: what was clean before it began may be given away.
+    mutating func settleClean() {
+        while let slot = lists.first(of: .unsettled), isSettled(slot) { enlist(slot, in: cleanList(of: slot)) }
+    }
+
+    private func cleanList(of slot: CacheSlot) -> List {
+        Int(entries[slot].block.rawValue) < limits.protectedCount ? .protected : .clean
     }
 
     /// The block, which is dirty, waits for its upload; with due time and epoch as they stand.
