@@ -128,7 +128,8 @@ final class UploadTask: CacheTask {
         case .snapshot(let ticket):
             guard let holes = world.tell(.snapshot, { $0.takeSnapshot(of: block, ticket) }) else {
                 world.finish(world.tell(.copied) { $0.endCopy(ticket) })
-                return finish(world, .abandoned)
+                phase = .preparing
+                return
             }
             slot = Int(ticket.slot.rawValue)
             sectors = world.userSectors[slot]
@@ -173,7 +174,15 @@ final class UploadTask: CacheTask {
         cells = world.bytes[slot]
         for hole in holes { for sector in hole { cells[sector] = 0 } }
         world.finish(world.tell(.copied) { $0.endCopy(ticket) })
-        if world.chance(world.diskFailures) { return finish(world, .failed(isPermanent: true)) }
+        if world.chance(world.diskFailures) {
+            let damaged = (0..<CacheWorld.sectorCount).filter { sector in
+                world.chance(0.3) && !holes.contains { $0.contains(sector) }
+            }
+            let mends = world.machine.canForget(block, damaged)
+            finish(world, .failed(isPermanent: !mends))
+            world.forget(block, damaged)
+            return
+        }
         phase = world.isPersistent ? .committing(CacheCommit(world)) : .sending
     }
 

@@ -75,9 +75,10 @@ final class ReadTask: CacheTask {
         phase = .asking
         guard let holes, !isCorrupt else {
             guard isCorrupt else { return }
-            let isForgotten = world.tell(.unreadable) { $0.forgetClean(block, ticket.sectors) }
-            if case .some(let release) = isForgotten.release { world.finish([release]) }
-            if !isForgotten.isForgotten { end() }
+            let damaged = ticket.sectors.filter { sector in
+                world.chance(0.5) && holes?.contains { $0.contains(sector) } != true
+            }
+            if !world.forget(block, damaged) { end() }
             return
         }
         finish(world) { sector in holes.contains { $0.contains(sector) } ? 0 : cells[sector] }

@@ -86,6 +86,15 @@ extension CacheWorld {
         slotVersions[index] = -1
     }
 
+    /// Sectors turn out to be damaged.
+    ///
+    /// - Returns: Whether asking again leads elsewhere.
+    @discardableResult func forget(_ block: BlockNumber, _ damaged: [Int]) -> Bool {
+        let (isForgotten, release) = tell(.unreadable) { $0.forget(block, damaged) }
+        if let release { finish([release]) }
+        return isForgotten
+    }
+
     /// Whether the storage has not been told yet that `block` gave up a slot.
     func hasUnreleasedSlot(_ block: Int) -> Bool {
         machine.entries.slots.contains { slot in

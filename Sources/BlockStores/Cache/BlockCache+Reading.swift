@@ -74,6 +74,8 @@ extension BlockCache {
         let began = timeline.now
         var hasMissed = false
         var isCounted = false
+        var mayForget = true
+        var failure: BlockStoreError?
         while true {
             var rings = false
             let (step, number) = state.withLock { state in
@@ -81,6 +83,7 @@ extension BlockCache {
                     of: block, sectors, waits: true, counts: !isCounted, now: began
                 ) { isZeroBelow(block) }
                 if !hasMissed { rings = note(block, &state) }
+                if case .miss = step, failure != nil { return (step, UInt64(0)) }
                 return (step, prepareToWait(step, block, &state))
             }
             isCounted = true
@@ -88,9 +91,11 @@ extension BlockCache {
             switch step {
             case .zero: return .zero
             case .copy(let ticket, let isGranted, let holes):
-                let contents = try await copy(range, of: block, ticket, isGranted: isGranted, holes, began, isHit: !hasMissed)
+                let contents = try await copy(
+                    range, of: block, ticket, isGranted: isGranted, holes, began, isHit: !hasMissed, &mayForget)
                 if let contents { return contents }
             case .miss:
+                if let failure { throw failure }
                 hasMissed = true
                 doorbell.ring()
                 switch await fetched(number) {
@@ -99,7 +104,8 @@ extension BlockCache {
                 case .contents(let contents), .unkept(let contents?, _):
                     noteMiss(since: began)
                     return contents.part(range)
-                case .failed(let error): throw error
+                // It may have been written meanwhile, and be held.
+                case .failed(let error): failure = error
                 }
             }
         }
@@ -121,7 +127,7 @@ extension BlockCache {
     /// - Returns: Nil when the read has to start over.
     private func copy(
         _ range: Range<Int>, of block: BlockNumber, _ ticket: CacheStateMachine.CopyTicket, isGranted: Bool,
-        _ holes: [Range<Int>], _ began: Duration, isHit: Bool
+        _ holes: [Range<Int>], _ began: Duration, isHit: Bool, _ mayForget: inout Bool
     ) async throws(BlockStoreError) -> BlockContents? {
         var holes: [Range<Int>]? = holes
         if !isGranted {
@@ -129,21 +135,38 @@ extension BlockCache {
             holes = state.withLock { $0.machine.holes(of: ticket) }
         }
         let result = holes.map { copyOut(range, of: block, ticket.slot, holes: $0) }
+        // Once for each read: a disk that damages what is fetched again would keep it for ever.
+        let damaged = mayForget && result?.isCorrupt == true ? damagedSectors(of: block, ticket, holes ?? []) : nil
         let (wakeups, isForgotten) = state.withLock { state in
             if isHit { state.times.readHit.add(timeline.now - began) } else { state.times.readMiss.add(timeline.now - began) }
             var wakeups = end(state.machine.endCopy(ticket), &state)
-            guard case .failure(let error)? = result, error.code == .corrupt else { return (wakeups, false) }
-            let (isForgotten, release) = state.machine.forgetClean(block, ticket.sectors)
+            guard let damaged else { return (wakeups, false) }
+            let (isForgotten, release) = state.machine.forget(block, damaged)
             if let release { wakeups.releases.append(release) }
             return (wakeups, isForgotten)
         }
         finish(wakeups)
         if isForgotten, case .failure(let error)? = result {
-            // What the store has as well is no loss.
-            logger.warning("a cached block is damaged and is read from the store again", metadata: ["cause": "\(error)"])
+            mayForget = false
+            warnOfDamage(error)
             return nil
         }
         return try result?.get()
+    }
+
+    /// The sectors of a copy, which is granted, that fail their check.
+    func damagedSectors(
+        of block: BlockNumber, _ ticket: CacheStateMachine.CopyTicket, _ holes: [Range<Int>]
+    ) -> [Int] {
+        ticket.sectors.filter { sector in
+            !holes.contains { $0.contains(sector) }
+                && copyOut(bytes(of: sector..<sector + 1), of: block, ticket.slot, holes: []).isFailure
+        }
+    }
+
+    /// Tells the log of damage that the cache mends: what the store has as well is no loss.
+    func warnOfDamage(_ error: BlockStoreError) {
+        logger.warning("a cached block is damaged and is read from the store again", metadata: ["cause": "\(error)"])
     }
 
     /// Tells the detector of streams of a read, and asks for what it wants fetched.
@@ -192,5 +215,17 @@ extension BlockCache {
         if position < range.upperBound {
             try storage.read(position..<range.upperBound, of: block, in: slot, into: part(position..<range.upperBound))
         }
+    }
+}
+
+extension Result<BlockContents, BlockStoreError> {
+    /// Whether it is an error.
+    fileprivate var isFailure: Bool {
+        if case .failure = self { true } else { false }
+    }
+
+    /// Whether something failed its check.
+    var isCorrupt: Bool {
+        if case .failure(let error) = self { error.code == .corrupt } else { false }
     }
 }

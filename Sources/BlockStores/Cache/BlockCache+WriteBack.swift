@@ -166,19 +166,20 @@ extension BlockCache {
             outcome = .failure(error)
         }
         let now = timeline.now
-        let wakeups = state.withLock { state in
+        let damaged = outcome.failure?.damaged
+        let (wakeups, mends) = state.withLock { state in
             let isDone = if case .success(.some) = outcome { true } else { false }
             if isDone { state.times.upload.add(now - began) }
-            let (_, ends) = state.machine.endUpload(of: block, Self.mutationOutcome(outcome), now: now)
-            // Perhaps it is the cache that is damaged: what the store has as well is fetched again.
+            // What is damaged here and whole in the store is fetched again, and no flush needs to hear of it; unless that was no use.
+            let mends = damaged.map { state.machine.canForget(block, $0) && state.mended.insert(block).inserted } ?? false
+            if outcome.failure == nil { state.mended.remove(block) }
+            let (_, ends) = state.machine.endUpload(of: block, Self.mutationOutcome(outcome, mends: mends), now: now)
             var wakeups = endMutation(outcome.failure?.error, ends, &state)
-            if outcome.failure?.error.code == .corrupt {
-                let (_, release) = state.machine.forgetClean(block, state.machine.allSectors)
-                if let release { wakeups.releases.append(release) }
-            }
-            return wakeups
+            if let damaged, let release = state.machine.forget(block, damaged).release { wakeups.releases.append(release) }
+            return (wakeups, mends)
         }
         finish(wakeups)
+        if mends, let error = outcome.failure?.error { return warnOfDamage(error) }
         report(outcome.failure?.error, doing: "write block \(block) back")
     }
 
@@ -199,7 +200,7 @@ extension BlockCache {
         } catch {
             throw SendFailure(error)
         }
-        // A block that was zeroed meanwhile has given its slot back, or is about to: then there is nothing to record.
+        // A block that was zeroed meanwhile has given its slot back, or is about to: then there is nothing to record, and its zeroing waits.
         guard let pin = state.withLock({ $0.machine.pinUpload(of: block) }) else { return version }
         defer { finish(state.withLock { end($0.machine.endCopy(pin), &$0) }) }
         let isRecorded = try local { () throws(BlockStoreError) in
@@ -216,15 +217,17 @@ extension BlockCache {
         let error: BlockStoreError
         /// Whether trying again is no use until somebody has changed something.
         let isPermanent: Bool
+        /// The sectors of the block that fail their check, if that is why.
+        let damaged: [Int]?
 
         init(_ error: BlockStoreError) {
-            self.error = error
-            isPermanent = error.isPermanent
+            self.init(error, isPermanent: error.isPermanent)
         }
 
-        init(_ error: BlockStoreError, isPermanent: Bool) {
+        init(_ error: BlockStoreError, isPermanent: Bool, damaged: [Int]? = nil) {
             self.error = error
             self.isPermanent = isPermanent
+            self.damaged = damaged
         }
     }
 
@@ -273,11 +276,12 @@ extension BlockCache {
                 }
             case .copy(let ticket, let isGranted):
                 if !isGranted { guard await granted(ticket.number) else { continue } }
-                return try copyForUpload(block, ticket)
+                if let snapshot = try copyForUpload(block, ticket) { return snapshot }
             }
         }
     }
 
+    /// - Returns: Nil when it has to be asked again what to do.
     private func copyForUpload(
         _ block: BlockNumber, _ ticket: CacheStateMachine.CopyTicket
     ) throws(SendFailure) -> Snapshot? {
@@ -285,10 +289,13 @@ extension BlockCache {
         // No write of this block runs now, so that the mark divides its writes.
         let mark = storage.mark
         let copied = holes.map { copyOut(0..<geometry.blockSize, of: block, ticket.slot, holes: $0) }
+        let damaged = copied?.isCorrupt == true ? damagedSectors(of: block, ticket, holes ?? []) : nil
         finish(state.withLock { end($0.machine.endCopy(ticket), &$0) })
-        guard let copied else { return nil }
-        guard case .bytes(let slice) = try local({ () throws(BlockStoreError) in try copied.get() }) else { return nil }
-        return Snapshot(slot: ticket.slot, bytes: slice, mark: mark)
+        switch copied {
+        case nil, .success(.zero): return nil
+        case .failure(let error): throw SendFailure(error, isPermanent: true, damaged: damaged)
+        case .success(.bytes(let slice)): return Snapshot(slot: ticket.slot, bytes: slice, mark: mark)
+        }
     }
 
     /// Zeroes blocks in the store. The flight counts as begun.
@@ -339,12 +346,12 @@ extension BlockCache {
     }
 
     private static func mutationOutcome(
-        _ result: Result<BlockVersion?, SendFailure>
+        _ result: Result<BlockVersion?, SendFailure>, mends: Bool
     ) -> CacheStateMachine.MutationOutcome {
         switch result {
         case .success(.some): .done
         case .success(.none): .abandoned
-        case .failure(let error): .failed(isPermanent: error.isPermanent)
+        case .failure(let error): .failed(isPermanent: error.isPermanent && !mends)
         }
     }
 

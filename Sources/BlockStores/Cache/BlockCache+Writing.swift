@@ -8,9 +8,12 @@ internal import Synchronization
 extension BlockCache {
     /// Which sectors a write touches, and of which it covers a part only.
     struct Span {
+        /// The sectors that it touches.
         let sectors: Range<Int>
+        /// Those of which it covers a part only: the first, the last, or none.
         let edges: [Int]
 
+        /// Looks at a write to the bytes `range` of a block.
         init(_ range: Range<Int>, sectorSize: Int) {
             sectors = range.lowerBound / sectorSize..<(range.upperBound + sectorSize - 1) / sectorSize
             var edges: [Int] = []
@@ -54,26 +57,36 @@ extension BlockCache {
         let isZeros = contents.isAllZeros
         if isZeros, range.count == geometry.blockSize { return try await zero(BlockSet(block..<block.advanced(by: 1)), context) }
         let span = Span(range, sectorSize: sectorSize)
-        var isCounted = false
-        while try await !attempt(contents, at: range, span, of: block, isZeros: isZeros, &isCounted) {}
+        var progress = WriteProgress()
+        while try await !attempt(contents, at: range, span, of: block, isZeros: isZeros, &progress) {}
         if settings.isSynchronous { try await flushToStore(.blocks(BlockSet(block..<block.advanced(by: 1)))) }
+    }
+
+    /// What is remembered between the attempts of one write.
+    private struct WriteProgress {
+        /// Whether it has been counted as a hit or a miss.
+        var isCounted = false
+        /// Whether damaged clean sectors may still be given up and fetched again; once is enough.
+        var mayForget = true
     }
 
     /// Tries to write.
     ///
-    /// - Parameter isCounted: Whether the write has been counted as a hit or a miss.
     /// - Returns: False when it has to be tried again.
     private func attempt(
         _ contents: BlockContents, at range: Range<Int>, _ span: Span, of block: BlockNumber, isZeros: Bool,
-        _ isCounted: inout Bool
+        _ progress: inout WriteProgress
     ) async throws(BlockStoreError) -> Bool {
         let (step, number) = state.withLock { state in
             let step = state.machine.beginWrite(
-                to: block, span.sectors, edges: span.edges, isZeros: isZeros, waits: true, counts: !isCounted
+                to: block, span.sectors, edges: span.edges, isZeros: isZeros, waits: true, counts: !progress.isCounted
             ) { isZeroBelow(block) }
             return (step, prepareToWait(step, block, &state))
         }
-        if case .full = step {} else { isCounted = true }
+        switch step {
+        case .full, .unreleased: break
+        case .nothing, .needsBytes, .copy: progress.isCounted = true
+        }
         switch step {
         case .nothing: return true
         case .needsBytes:
@@ -96,7 +109,7 @@ extension BlockCache {
             return false
         case .copy(let ticket, let isGranted, let isNewTenant):
             if !isGranted { guard await granted(ticket.number) else { return false } }
-            return try await copyIn(contents, at: range, span, of: block, ticket, isNewTenant: isNewTenant)
+            return try await copyIn(contents, at: range, span, of: block, ticket, isNewTenant: isNewTenant, &progress.mayForget)
         }
     }
 
@@ -117,7 +130,7 @@ extension BlockCache {
     /// - Returns: False when it has to start over.
     private func copyIn(
         _ contents: BlockContents, at range: Range<Int>, _ span: Span, of block: BlockNumber,
-        _ ticket: CacheStateMachine.CopyTicket, isNewTenant: Bool
+        _ ticket: CacheStateMachine.CopyTicket, isNewTenant: Bool, _ mayForget: inout Bool
     ) async throws(BlockStoreError) -> Bool {
         guard let held = state.withLock({ $0.machine.heldEdges(ticket, span.edges) }) else {
             finish(state.withLock { end($0.machine.endCopy(ticket), &$0) })
@@ -130,11 +143,23 @@ extension BlockCache {
                 whole.unsafeBytes, at: bytes(of: span.sectors), of: block, in: ticket.slot, .user)
             withExtendedLifetime(whole.buffer) {}
         } catch {
+            // An edge that is damaged here, and whole in the store, is fetched again; once.
+            let damaged = mayForget && error.code == .corrupt ? damagedEdges(held, of: block, ticket.slot) : []
             endWrite(ticket, to: block, span.sectors, succeeded: false)
-            throw error
+            guard !damaged.isEmpty else { throw error }
+            let (isForgotten, release) = state.withLock { $0.machine.forget(block, damaged) }
+            if let release { finish(releasing: [release]) }
+            guard isForgotten else { throw error }
+            mayForget = false
+            warnOfDamage(error)
+            return false
         }
         endWrite(ticket, to: block, span.sectors, succeeded: true)
         return true
+    }
+
+    private func damagedEdges(_ edges: [Int], of block: BlockNumber, _ slot: CacheSlot) -> [Int] {
+        edges.filter { copyOut(bytes(of: $0..<$0 + 1), of: block, slot, holes: []).isCorrupt }
     }
 
     private func endWrite(

@@ -46,6 +46,8 @@ public final class BlockCache: PartialBlockStore {
         var flushers = Parking<FlushAnswer>()
         /// Blocks whose zeroing is being recorded: what was recorded of an earlier one is kept until that is done.
         var zeroIntents: [UInt64: BlockSet] = [:]
+        /// Blocks of which an upload found a damaged sector that the store has, and that have not reached the store since.
+        var mended: Set<BlockNumber> = []
         /// Since when somebody else has the volume, as the store has said: nothing more is taken.
         var lostVolume: BlockStoreError?
         /// The histograms.
@@ -66,9 +68,13 @@ public final class BlockCache: PartialBlockStore {
                 return hits % Self.hitsPerTiming == 0
             }
         }
+        /// How long hits took; some of those answered under the lock stand for the others.
         var readHit = LatencyHistogram()
+        /// How long reads took that asked the store.
         var readMiss = LatencyHistogram()
+        /// How long successful uploads took.
         var upload = LatencyHistogram()
+        /// How long flushes took.
         var flush = LatencyHistogram()
     }
 
@@ -109,14 +115,23 @@ public final class BlockCache: PartialBlockStore {
     /// The sizes of the store below.
     public let geometry: BlockGeometry
 
+    /// The store below.
     let next: any BlockStore
+    /// Where the bytes are.
     let storage: any CacheStorage
+    /// What the user wants.
     let settings: CacheSettings
+    /// Where memory for bytes comes from.
     let pool: BufferPool
+    /// The clock.
     let timeline: any Timeline
+    /// For what somebody has to know.
     let logger: Logger
+    /// What the lock guards.
     let state: Mutex<State>
+    /// Wakes ``run()``.
     let doorbell = Doorbell()
+    /// Rings the bell at a time.
     let alarm = Alarm()
     /// The bytes of a sector.
     let sectorSize: Int

@@ -260,23 +260,30 @@ extension CacheStateMachine {
         return CopyEnd(granted: [], revoked: revoked, release: release)
     }
 
-    /// Sectors of `block` cannot be read from the storage: those that the store has as well are forgotten, to be fetched again.
-    ///
-    /// - Returns: Whether there was something to forget, so that asking again leads elsewhere, and the slot if it was given up.
-    mutating func forgetClean(_ block: BlockNumber, _ sectors: Range<Int>) -> (isForgotten: Bool, release: Release?) {
-        guard let slot = slot(of: block), uploads[block] == nil, !isBeingCopied(slot) else { return (false, nil) }
-        switch entries[slot].state {
-        case .clean: return (true, giveUp(slot))
-        case .dirty where !entries[slot].isZeroElsewhere:
-            var hasForgotten = false
-            for sector in sectors where valid.isAllSet(sector..<sector + 1, of: slot) {
-                guard !dirty.isAllSet(sector..<sector + 1, of: slot) else { continue }
-                valid.clear(sector..<sector + 1, of: slot)
-                hasForgotten = true
-            }
-            return (hasForgotten, nil)
-        default: return (false, nil)
+    /// Whether nothing is lost when `sectors` of `block`, which cannot be read from the storage, are forgotten: the store has them too.
+    func canForget(_ block: BlockNumber, _ sectors: [Int]) -> Bool {
+        guard let slot = slot(of: block) else { return true }
+        var takenAlong: [UInt64] = []
+        if let upload = uploads[block], upload.slot == slot { takenAlong = upload.sectors }
+        return sectors.allSatisfy { sector in
+            guard !dirty.isAllSet(sector..<sector + 1, of: slot) else { return false }
+            return takenAlong.isEmpty || takenAlong[sector / 64] >> UInt64(sector % 64) & 1 == 0
         }
+    }
+
+    /// Sectors of `block` cannot be read from the storage: if the store has them as well they are forgotten, to be fetched again.
+    ///
+    /// - Returns: Whether asking again leads elsewhere, and the slot if it was given up.
+    mutating func forget(_ block: BlockNumber, _ sectors: [Int]) -> (isForgotten: Bool, release: Release?) {
+        guard canForget(block, sectors) else { return (false, nil) }
+        guard let slot = slot(of: block) else { return (true, nil) }
+        if entries[slot].state == .clean, !isBeingCopied(slot) { return (true, giveUp(slot)) }
+        for sector in sectors where valid.isAllSet(sector..<sector + 1, of: slot) {
+            valid.clear(sector..<sector + 1, of: slot)
+            // It was held and is not dirty: so all of the block has reached the store since it was zeroed.
+            entries[slot].isZeroElsewhere = false
+        }
+        return (true, nil)
     }
 
     /// Whether every sector of the slot is known, and believed.
