@@ -138,7 +138,7 @@ public final class BlockCache: PartialBlockStore {
 
     /// Makes a cache; what `storage` holds from an earlier run is taken in.
     ///
-    /// - Throws: What ``CacheStorage/restore()`` throws.
+    /// - Throws: What ``CacheStorage/restore()`` throws; `.outOfRange` when the storage has unsaved blocks beyond the end of the volume.
     public convenience init(
         over next: any BlockStore, storage: any CacheStorage, settings: CacheSettings, pool: BufferPool, timeline: any Timeline,
         logger: Logger
@@ -168,7 +168,7 @@ public final class BlockCache: PartialBlockStore {
                 dirtyMax: min(settings.dirtyMax ?? slotCount, slotCount), protectedCount: settings.protectedCount,
                 uploadsMax: settings.uploadsMax, aheadMax: max(1, settings.readAheadMax), writeDelay: settings.writeDelay,
                 keptFor: settings.keptFor, failurePause: Self.failurePause, isPersistent: storage.isPersistent))
-        let restored = try storage.restore()
+        let restored = try Self.restore(from: storage, blockCount: geometry.blockCount)
         machine.restore(
             restored.blocks, zeros: restored.zeros, isVerified: !settings.verifiesRestored, now: timeline.now)
         // As much ahead as half the cache holds, and no more: what is read ahead must still be there when it is read.

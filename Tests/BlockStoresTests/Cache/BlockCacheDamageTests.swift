@@ -94,4 +94,24 @@ import Testing
             gate.open()
         }
     }
+
+    @Test("what an earlier run left beyond the end of a smaller volume is dropped if the store has it, and refused if not")
+    func smallerVolume() throws {
+        func left(_ block: Int, slot: UInt32, isDirty: Bool) -> RestoredBlock {
+            RestoredBlock(
+                block: BlockNumber(block), slot: CacheSlot(rawValue: slot), valid: [0b1111], dirty: [isDirty ? 0b1 : 0],
+                isZeroElsewhere: false)
+        }
+        let storage = try FaultyCacheStorage(slotCount: 4)
+        storage.leave(
+            [left(3, slot: 0, isDirty: false), left(64, slot: 2, isDirty: false)], zeros: BlockSet(blocks: [BlockNumber(64)]))
+        try CacheFixture.run(.test(slots: 4), storage: storage) { fixture in
+            #expect(fixture.cache.statistics.currentSize == 1 && fixture.cache.unsavedCount == 0 && storage.zeros.isEmpty)
+            #expect(storage.calls.filter { $0.verb == .release }.map(\.slot) == [CacheSlot(rawValue: 2)])
+        }
+        let unsaved = try FaultyCacheStorage(slotCount: 4)
+        unsaved.leave([left(64, slot: 0, isDirty: true)], zeros: BlockSet(blocks: [BlockNumber(1), BlockNumber(70)]))
+        let failure = #expect(throws: BlockStoreError.self) { try CacheFixture.run(.test(slots: 4), storage: unsaved) { _ in } }
+        #expect(failure?.message.contains("holds 2 blocks beyond the end") == true && unsaved.calls.isEmpty)
+    }
 }
