@@ -64,6 +64,7 @@ extension CacheFileSimulation {
         let (blocks, zeros) = try file.restore()
         var objects = state.withLock { $0.bucket.objects }
         let inStore = objects
+        note("a start would find zeros \(zeros.ranges), and in the store \(inStore.map { "\($0.tag) \($0.stamps)" })")
         for block in zeros.blocks { objects[Int(block.rawValue)].stamps = Array(repeating: 0, count: Self.unitsPerBlock) }
         for found in blocks {
             let block = Int(found.block.rawValue)
@@ -72,6 +73,7 @@ extension CacheFileSimulation {
             }
             let version = file.version(of: found.block, in: found.slot)
             let isCurrent = version == inStore[block].tag && version != .unknown
+            note("... and \(block) \(version) in \(found.slot.rawValue): valid \(found.valid), dirty \(found.dirty)")
             for sector in 0..<Self.blockSize / 4096 where found.valid[0] >> UInt64(sector) & 1 == 1 {
                 let isDirty = found.dirty[0] >> UInt64(sector) & 1 == 1
                 let units = sector * 2..<sector * 2 + 2

@@ -83,16 +83,16 @@ final class CacheFileSimulation: Sendable {
 
     static func options(_ form: Form) -> CacheFileOptions { CacheFileWorld.options(form.file) }
 
+    /// How often what has happened.
+    var census: [String: Int] { state.withLock { $0.census } }
+
     /// Lives three lives.
-    ///
-    /// - Returns: How often what happened.
-    func run() throws -> [String: Int] {
+    func run() throws {
         for number in 0..<3 {
             note("life \(number): \(form)")
             let life = try CacheFileSimulationLife(self, isLast: number == 2)
             try life.run()
         }
-        return state.withLock { $0.census }
     }
 
     // MARK: Notes

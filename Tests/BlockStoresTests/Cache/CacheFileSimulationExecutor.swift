@@ -18,8 +18,8 @@ final class CacheFileSimulationExecutor: TaskExecutor {
     private struct State {
         var generator: SeededGenerator
         var ready: [UnownedJob] = []
-        /// Threads in the middle of a job.
-        var aside: [DispatchSemaphore] = []
+        /// Threads in the middle of a job, and the step before which each stays there if something else can be done.
+        var aside: [(thread: DispatchSemaphore, until: Int)] = []
         /// Threads that have nothing to do.
         var spare: [DispatchSemaphore] = []
         var steps = 0
@@ -71,23 +71,28 @@ final class CacheFileSimulationExecutor: TaskExecutor {
         try outcome.withLock { $0 }?.get()
     }
 
-    /// A moment at which the thread may be put aside.
+    /// A moment at which the thread may be put aside: mostly for a short time, sometimes for a long one.
     func pause() {
-        let isOurs = state.withLock { state in
-            state.aside.count >= asideMax || state.ready.isEmpty && state.aside.isEmpty || !state.generator.chance(0.35)
+        let stay: Int? = state.withLock { state in
+            guard state.aside.count < asideMax, !state.ready.isEmpty || !state.aside.isEmpty else { return nil }
+            switch state.generator.next() % 100 {
+            case 0..<4: return Int.random(in: 10...200, using: &state.generator)
+            case 4..<25: return 0
+            default: return nil
+            }
         }
-        if !isOurs { putAside() }
+        if let stay { putAside(for: stay) }
     }
 
     /// Puts the thread aside until `condition` is true; others bring that about.
     func wait(until condition: () -> Bool) {
-        while !condition() { putAside() }
+        while !condition() { putAside(for: 0) }
     }
 
-    private func putAside() {
+    private func putAside(for stay: Int) {
         let own = DispatchSemaphore(value: 0)
         let spare: DispatchSemaphore? = state.withLock { state in
-            state.aside.append(own)
+            state.aside.append((own, state.steps + stay))
             return state.spare.popLast()
         }
         if let spare {
@@ -133,14 +138,16 @@ final class CacheFileSimulationExecutor: TaskExecutor {
                 state.failure = SimulationViolation(description: "the work has not ended after \(stepsMax) steps")
                 return .over
             }
-            let count = state.ready.count + state.aside.count
+            var threads = state.aside.indices.filter { state.aside[$0].until <= state.steps }
+            if threads.isEmpty, state.ready.isEmpty { threads = Array(state.aside.indices) }
+            let count = state.ready.count + threads.count
             guard count > 0 else {
                 if let deadline = timeline.nextDeadline { return .clock(max(deadline - timeline.now, .zero)) }
                 state.failure = SimulationViolation(description: "everything waits, and nothing can wake it: a deadlock")
                 return .over
             }
             let index = Int.random(in: 0..<count, using: &state.generator)
-            if index >= state.ready.count { return .thread(state.aside.remove(at: index - state.ready.count)) }
+            if index >= state.ready.count { return .thread(state.aside.remove(at: threads[index - state.ready.count]).thread) }
             state.ready.swapAt(index, state.ready.count - 1)
             return .job(state.ready.removeLast())
         }

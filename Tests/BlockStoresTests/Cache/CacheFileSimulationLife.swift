@@ -96,7 +96,7 @@ final class CacheFileSimulationLife: Sendable {
         let crash = simulation.someCrash()
         let image = simulation.image(after: crash)
         if isReal { simulation.note("CRASH: \(crash)") }
-        simulation.count("\(isReal ? "crash" : "look"): \(crash)")
+        simulation.count(isReal ? "crash" : "look")
         let found = try simulation.look(at: image, after: crash)
         guard isReal else { return }
         simulation.note("found \(found)")
@@ -129,7 +129,7 @@ final class CacheFileSimulationLife: Sendable {
         let file = try CacheFileSimulation.open(
             CacheFileSimulationDisk(recorder, executor, isDead: { [self] in isDead }), form)
         let storage = CacheFileSimulationStorage(
-            file, executor, seed: state.withLock { $0.generator.next() }, note: { simulation.note($0) })
+            file, executor, seed: state.withLock { $0.generator.next() }, simulation)
         let below: any BlockStore = form.hasZeroMap ? ZeroMap(over: store) : store
         let cache = try BlockCache(
             over: below, storage: storage, settings: form.settings, pool: testPool, timeline: timeline, logger: quietLogger)

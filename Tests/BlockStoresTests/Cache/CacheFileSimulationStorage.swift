@@ -58,16 +58,16 @@ final class CacheFileSimulationStorage: CacheStorage {
     let file: CacheFile
     private let executor: CacheFileSimulationExecutor
     private let generator: Mutex<SeededGenerator>
-    private let note: @Sendable (String) -> Void
+    private let simulation: CacheFileSimulation
     /// Whether somebody may have the lock of the zero log, which is held over I/O.
     private let isLogTaken = Mutex(false)
 
     init(
-        _ file: CacheFile, _ executor: CacheFileSimulationExecutor, seed: UInt64, note: @escaping @Sendable (String) -> Void
+        _ file: CacheFile, _ executor: CacheFileSimulationExecutor, seed: UInt64, _ simulation: CacheFileSimulation
     ) {
         self.file = file
         self.executor = executor
-        self.note = note
+        self.simulation = simulation
         generator = Mutex(SeededGenerator(seed: seed))
     }
 
@@ -79,15 +79,16 @@ final class CacheFileSimulationStorage: CacheStorage {
     func restore() throws(BlockStoreError) -> (blocks: [RestoredBlock], zeros: BlockSet) {
         let restored = try withLog { () throws(BlockStoreError) in try file.restore() }
         for block in restored.blocks {
-            note("restored \(block.block) in \(block.slot.rawValue): valid \(block.valid), dirty \(block.dirty)")
+            simulation.note("restored \(block.block) in \(block.slot.rawValue): valid \(block.valid), dirty \(block.dirty)")
         }
-        note("restored zeros \(restored.zeros.ranges)")
+        simulation.note("restored zeros \(restored.zeros.ranges)")
         return restored
     }
 
     func assign(_ slot: CacheSlot, to block: BlockNumber) throws(BlockStoreError) {
         executor.pause()
-        note("assign \(slot.rawValue) to \(block)")
+        simulation.count("assign")
+        simulation.note("assign \(slot.rawValue) to \(block)")
         try withLog { () throws(BlockStoreError) in try file.assign(slot, to: block) }
         executor.pause()
     }
@@ -111,7 +112,8 @@ final class CacheFileSimulationStorage: CacheStorage {
             let part = UnsafeRawBufferPointer(
                 rebasing: bytes[piece.lowerBound - range.lowerBound..<piece.upperBound - range.lowerBound])
             try await file.write(part, at: piece, of: block, in: slot, origin)
-            note("wrote \(block) \(piece.lowerBound / size)..<\(piece.upperBound / size) in \(slot.rawValue) \(origin)")
+            simulation.note(
+                "wrote \(block) \(piece.lowerBound / size)..<\(piece.upperBound / size) in \(slot.rawValue) \(origin)")
         }
         for _ in 0..<generator.withLock({ $0.chance(0.7) ? 0 : 6 }) { await Task.yield() }
     }
@@ -121,7 +123,7 @@ final class CacheFileSimulationStorage: CacheStorage {
     ) throws(BlockStoreError) -> Bool {
         executor.pause()
         let isDone = try file.writeNow(bytes, at: range, of: block, in: slot, origin)
-        note("wrote \(block) \(range) in \(slot.rawValue) now: \(isDone)")
+        simulation.note("wrote \(block) \(range) in \(slot.rawValue) now: \(isDone)")
         executor.pause()
         return isDone
     }
@@ -130,7 +132,7 @@ final class CacheFileSimulationStorage: CacheStorage {
         _ version: BlockVersion, of block: BlockNumber, in slot: CacheSlot, upTo mark: CacheMark?
     ) throws(BlockStoreError) {
         executor.pause()
-        note("set version \(version) of \(block) in \(slot.rawValue) up to \(mark.map { "\($0.rawValue)" } ?? "-")")
+        simulation.note("set version \(version) of \(block) in \(slot.rawValue) up to \(mark.map { "\($0.rawValue)" } ?? "-")")
         try file.setVersion(version, of: block, in: slot, upTo: mark)
         executor.pause()
     }
@@ -142,7 +144,8 @@ final class CacheFileSimulationStorage: CacheStorage {
 
     func release(_ slot: CacheSlot, of block: BlockNumber, wasDirty: Bool) throws(BlockStoreError) {
         executor.pause()
-        note("release \(slot.rawValue) of \(block), dirty \(wasDirty)")
+        simulation.count(wasDirty ? "release of dirty data" : "release")
+        simulation.note("release \(slot.rawValue) of \(block), dirty \(wasDirty)")
         try file.release(slot, of: block, wasDirty: wasDirty)
         executor.pause()
     }
@@ -150,22 +153,22 @@ final class CacheFileSimulationStorage: CacheStorage {
     func recordZeros(_ blocks: BlockSet) throws(BlockStoreError) {
         executor.pause()
         try withLog { () throws(BlockStoreError) in try file.recordZeros(blocks) }
-        note("recorded zeros \(blocks.ranges), mark \(file.state.withLock { $0.ledger.sequence })")
+        simulation.note("recorded zeros \(blocks.ranges), mark \(file.state.withLock { $0.ledger.sequence })")
         executor.pause()
     }
 
     func forgetZeros(_ blocks: BlockSet, upTo mark: CacheMark) throws(BlockStoreError) {
         executor.pause()
-        note("forget zeros \(blocks.ranges) up to \(mark.rawValue)")
+        simulation.note("forget zeros \(blocks.ranges) up to \(mark.rawValue)")
         try withLog { () throws(BlockStoreError) in try file.forgetZeros(blocks, upTo: mark) }
         executor.pause()
     }
 
     func commit() async throws(BlockStoreError) {
         executor.pause()
-        note("commit")
+        simulation.note("commit")
         try await file.commit()
-        note("committed")
+        simulation.note("committed")
         executor.pause()
     }
 
@@ -177,7 +180,11 @@ final class CacheFileSimulationStorage: CacheStorage {
                 return !isTaken
             }
         }
-        defer { isLogTaken.withLock { $0 = false } }
+        let generation = file.header.withLock { $0.zeroArea.generation }
+        defer {
+            if file.header.withLock({ $0.zeroArea.generation }) != generation { simulation.count("zero log rewritten") }
+            isLogTaken.withLock { $0 = false }
+        }
         return try body()
     }
 }

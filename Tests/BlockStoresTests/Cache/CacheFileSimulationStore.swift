@@ -55,7 +55,11 @@ struct CacheFileSimulationBucket: Sendable {
         let due = late.filter { block == nil || $0.block == block }
         late.removeAll { block == nil || $0.block == block }
         for mutation in due where generator.chance(0.5) { _ = put(mutation.stamps, mutation.block) }
-        if let block, let object = confirmed[block] { objects[block] = object }
+        if let block {
+            if let object = confirmed[block] { objects[block] = object }
+        } else {
+            confirmed = [:]
+        }
         return objects != before
     }
 
