@@ -27,9 +27,9 @@ extension CacheFileSimulation {
     func image(after crash: Crash) -> [UInt8] {
         state.withLock { state in
             switch crash {
-            case .kill: state.recorder.bytes
+            case .kill: state.medium.bytes
             case .powerLoss(let survival):
-                state.recorder.image(at: state.recorder.now, survival: survival, &state.generator)
+                state.medium.image(survival: survival, &state.generator)
             }
         }
     }
@@ -60,7 +60,7 @@ extension CacheFileSimulation {
 
     /// What the volume comes to: the store's blocks, and over them what the file holds.
     private func contents(of image: [UInt8]) throws -> [UInt64] {
-        let file = try Self.open(CacheFileRecorder(image), form)
+        let file = try Self.open(CacheFileSimulationMedium(image, count: 0), form)
         let (blocks, zeros) = try file.restore()
         var objects = state.withLock { $0.bucket.objects }
         let inStore = objects

@@ -33,7 +33,7 @@ final class CacheFileSimulation: Sendable {
         var generator: SeededGenerator
         var model: CacheFileSimulationModel
         var bucket: CacheFileSimulationBucket
-        var recorder: CacheFileRecorder
+        var medium: CacheFileSimulationMedium
         /// The life under way.
         var life: CacheFileSimulationLife?
         var log: [String] = []
@@ -59,7 +59,7 @@ final class CacheFileSimulation: Sendable {
             State(
                 generator: generator, model: CacheFileSimulationModel(unitCount: form.blockCount * Self.unitsPerBlock),
                 bucket: CacheFileSimulationBucket(blockCount: form.blockCount, unitsPerBlock: Self.unitsPerBlock),
-                recorder: CacheFileRecorder(recorder.bytes)))
+                medium: CacheFileSimulationMedium(recorder.bytes, count: layout.size)))
     }
 
     private static func makeForm(_ seed: UInt64, _ generator: inout SeededGenerator) -> Form {
@@ -100,7 +100,7 @@ final class CacheFileSimulation: Sendable {
     func note(_ text: @autoclosure () -> String) {
         guard isTraced else { return }
         let text = text()
-        state.withLock { $0.log.append("\($0.recorder.now): \(text)") }
+        state.withLock { $0.log.append("\($0.medium.now): \(text)") }
     }
 
     func count(_ what: String) { state.withLock { $0.census[what, default: 0] += 1 } }

@@ -105,7 +105,7 @@ final class CacheFileSimulationLife: Sendable {
             case .kill: state.model.begin(anew: found, isDurable: false)
             case .powerLoss:
                 state.model.begin(anew: found, isDurable: true)
-                state.recorder = CacheFileRecorder(image)
+                state.medium = CacheFileSimulationMedium(image, count: 0)
             }
             // Until the next life begins.
             state.model.isFrozen = true
@@ -122,12 +122,12 @@ final class CacheFileSimulationLife: Sendable {
     private func live(_ executor: CacheFileSimulationExecutor) async throws {
         let simulation = simulation
         let form = simulation.form
-        let recorder = simulation.state.withLock { state in
+        let medium = simulation.state.withLock { state in
             state.model.isFrozen = false
-            return state.recorder
+            return state.medium
         }
         let file = try CacheFileSimulation.open(
-            CacheFileSimulationDisk(recorder, executor, isDead: { [self] in isDead }), form)
+            CacheFileSimulationDisk(medium, executor, isDead: { [self] in isDead }), form)
         let storage = CacheFileSimulationStorage(
             file, executor, seed: state.withLock { $0.generator.next() }, simulation)
         let below: any BlockStore = form.hasZeroMap ? ZeroMap(over: store) : store
@@ -204,7 +204,7 @@ final class CacheFileSimulationLife: Sendable {
         simulation.note("THE END: \(found)")
         simulation.state.withLock { state in
             state.model.begin(anew: found, isDurable: true)
-            state.recorder = CacheFileRecorder(image)
+            state.medium = CacheFileSimulationMedium(image, count: 0)
         }
     }
 }
@@ -212,6 +212,6 @@ final class CacheFileSimulationLife: Sendable {
 extension CacheFile {
     /// What is in a file that nobody uses.
     fileprivate static func contents(_ simulation: CacheFileSimulation, _ image: [UInt8]) throws -> CacheFileContents {
-        try CacheFileSimulation.open(CacheFileRecorder(image), simulation.form).contents
+        try CacheFileSimulation.open(CacheFileSimulationMedium(image, count: 0), simulation.form).contents
     }
 }

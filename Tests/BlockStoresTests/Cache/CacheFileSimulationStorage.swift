@@ -8,19 +8,19 @@ import Synchronization
 
 /// The disk under a cache file: before and after each call the thread may be put aside, and a long write may be left half done.
 final class CacheFileSimulationDisk: CacheFileDisk {
-    private let recorder: CacheFileRecorder
+    private let medium: CacheFileSimulationMedium
     private let executor: CacheFileSimulationExecutor
     private let isDead: @Sendable () -> Bool
 
-    init(_ recorder: CacheFileRecorder, _ executor: CacheFileSimulationExecutor, isDead: @escaping @Sendable () -> Bool) {
-        self.recorder = recorder
+    init(_ medium: CacheFileSimulationMedium, _ executor: CacheFileSimulationExecutor, isDead: @escaping @Sendable () -> Bool) {
+        self.medium = medium
         self.executor = executor
         self.isDead = isDead
     }
 
     func read(into target: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(BlockStoreError) {
         executor.pause()
-        try recorder.read(into: target, at: offset)
+        try medium.read(into: target, at: offset)
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(BlockStoreError) {
@@ -33,23 +33,23 @@ final class CacheFileSimulationDisk: CacheFileDisk {
             if start > 0 { executor.pause() }
             // A dead process changes nothing; that it does not see an error either spares it the trouble.
             if !isDead() {
-                try recorder.write(UnsafeRawBufferPointer(rebasing: bytes[start..<end]), at: offset + UInt64(start))
+                try medium.write(UnsafeRawBufferPointer(rebasing: bytes[start..<end]), at: offset + UInt64(start))
             }
             start = end
         }
         executor.pause()
     }
 
-    func synchronize() throws(BlockStoreError) { try synchronize(recorder.synchronize) }
-    func settle() throws(BlockStoreError) { try synchronize(recorder.settle) }
+    func synchronize() throws(BlockStoreError) { settle() }
 
-    func reserve(_ count: UInt64, at offset: UInt64) throws(BlockStoreError) { try recorder.reserve(count, at: offset) }
-
-    private func synchronize(_ body: () throws(BlockStoreError) -> Void) throws(BlockStoreError) {
+    func settle() {
         executor.pause()
-        if !isDead() { try body() }
+        // What a dead process asks for must not make durable what another one wrote.
+        if !isDead() { medium.synchronize { executor.pause() } }
         executor.pause()
     }
+
+    func reserve(_ count: UInt64, at offset: UInt64) throws(BlockStoreError) { try medium.reserve(count, at: offset) }
 }
 
 /// A cache file whose calls can be interrupted anywhere but under one of its locks, and whose longer writes go in several pieces,
