@@ -146,7 +146,7 @@ final class CacheFileSimulationStorage: CacheStorage {
         executor.pause()
         simulation.count(wasDirty ? "release of dirty data" : "release")
         simulation.note("release \(slot.rawValue) of \(block), dirty \(wasDirty)")
-        try file.release(slot, of: block, wasDirty: wasDirty)
+        try withLog { () throws(BlockStoreError) in try file.release(slot, of: block, wasDirty: wasDirty) }
         executor.pause()
     }
 
