@@ -104,6 +104,7 @@ final class WriteTask: CacheTask {
     private let sectors: Range<Int>
     private var edges: [Int] = []
     private var waits: Bool
+    private var isAdmitted = false
     private let version: CacheCell
     private var old: [CacheCell] = []
     private var zeroCount = 0
@@ -133,7 +134,9 @@ final class WriteTask: CacheTask {
             case .failed: end()
             case .contents: waitForRoom(world)
             }
-        case .lining: phase = .asking
+        case .lining:
+            phase = .asking
+            isAdmitted = true
         case .succeeding:
             phase = .asking
             // The storage has failed, and so does the write.
@@ -162,6 +165,14 @@ final class WriteTask: CacheTask {
     }
 
     private func ask(_ world: CacheWorld) {
+        beginAttempt(world)
+        guard isAdmitted else { return }
+        isAdmitted = false
+        world.admittedCount -= 1
+        world.admitWriters()
+    }
+
+    private func beginAttempt(_ world: CacheWorld) {
         let step = world.tell(.writeBegins) { machine in
             machine.beginWrite(to: block, sectors, edges: edges, isZeros: version == 0, waits: waits) {
                 world.isKnownZero[Int(block.rawValue)]
@@ -196,7 +207,7 @@ final class WriteTask: CacheTask {
     }
 
     private func waitForRoom(_ world: CacheWorld) {
-        if world.machine.hasRoom, world.machine.dirtyCount < world.machine.limits.dirtyMax { return }
+        if world.machine.roomCount > world.admittedCount { return }
         phase = .lining
         isReady = false
         world.lineUp(self)
@@ -294,6 +305,7 @@ final class ZeroTask: CacheTask {
         }
         let start = world.tell(.zeroed) { $0.beginZero(blocks, now: world.now) }
         world.wake(revoked: start.revoked)
+        world.admitWriters()
         world.finish(start.releases)
         world.isRung = true
         beginToWait(world)

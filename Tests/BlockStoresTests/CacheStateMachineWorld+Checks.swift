@@ -11,6 +11,8 @@ extension CacheWorld {
     func check() {
         let block = clock % blockCount
         checkContents(of: block)
+        let isRoomLeft = !line.isEmpty && machine.roomCount > admittedCount
+        if isRoomLeft { fail("writers wait, and there is room for more than those that were let in") }
         if clock % 16 == 0 {
             for block in 0..<blockCount { checkContents(of: block) }
             checkSlots()
@@ -126,7 +128,11 @@ extension CacheWorld {
         checkSlots()
         checkBooks()
         guard problem == nil else { return }
-        if !tasks.isEmpty { return fail("something waits for ever: \(tasks.map { type(of: $0) })") }
+        if !tasks.isEmpty {
+            return fail(
+                "something waits for ever: \(tasks.map { type(of: $0) }); \(line.count) for room, \(machine.roomCount) there, "
+                    + "\(admittedCount) admitted, \(machine.entries.slots.map { machine.entries[$0].state })")
+        }
         for block in 0..<blockCount where (0..<Self.sectorCount).contains(where: { store[block][$0] != truth(block, $0) }) {
             fail("at rest the store lacks block \(block)")
         }
@@ -137,7 +143,7 @@ extension CacheWorld {
             machine.foregroundFetches.count, machine.aheadFetches.count, line.count, copiers.count, flushers.count,
         ]
         if left.contains(where: { $0 != 0 }) { fail("at rest something is kept: \(left)") }
-        let unreleased = [machine.unreleased.count, machine.failedReleases.count, successors.count]
-        if unreleased != [0, 0, 0] { fail("at rest something is not released: \(unreleased)") }
+        let unreleased = [machine.unreleased.count, machine.failedReleases.count, successors.count, admittedCount]
+        if unreleased != [0, 0, 0, 0] { fail("at rest something is not released: \(unreleased)") }
     }
 }

@@ -61,10 +61,15 @@ extension CacheWorld {
 
     /// As `admitWriters` of the cache.
     func admitWriters() {
-        guard machine.isRoomWanted, machine.hasRoom, machine.dirtyCount < machine.limits.dirtyMax else { return }
-        for task in line { task.wake() }
-        line = []
-        machine.isRoomWanted = false
+        if (machine.roomCount > 0) != (machine.hasRoom && machine.dirtyCount < machine.limits.dirtyMax) {
+            fail("there is room for \(machine.roomCount), and \(machine.hasRoom ? "a" : "no") slot for the next")
+        }
+        guard machine.isRoomWanted else { return }
+        let admitted = line.prefix(max(0, machine.roomCount - admittedCount))
+        for task in admitted { task.wake(granted: true) }
+        line.removeFirst(admitted.count)
+        admittedCount += admitted.count
+        machine.isRoomWanted = !line.isEmpty
     }
 
     func lineUp(_ task: CacheTask) {

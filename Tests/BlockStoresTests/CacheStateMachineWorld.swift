@@ -67,6 +67,7 @@ final class CacheWorld {
     var copiers: [UInt64: CacheTask] = [:]
     var fetchers: [BlockNumber: [CacheTask]] = [:]
     var line: [CacheTask] = []
+    var admittedCount = 0
     var successors: [BlockNumber: [CacheTask]] = [:]
     var flushers: [UInt64: FlushTask] = [:]
     var isRung = true
@@ -171,7 +172,8 @@ final class CacheWorld {
             let index = (start + offset) % tasks.count
             let task = tasks[index]
             guard task.isReady else { continue }
-            task.step(self)
+            // One that was cancelled is over already.
+            if !task.isOver { task.step(self) }
             if task.isOver { tasks.removeAll { $0 === task } }
             return true
         }

@@ -39,6 +39,7 @@ extension BlockCache {
     private func readSmallNow(_ range: Range<Int>, of block: BlockNumber) -> BlockContents? {
         enum Answer { case zero, bytes, miss }
         let sectors = sectors(touching: range)
+        // Lives until it is frozen, after the lock: so does the memory that is copied to.
         let writer = pool.writer(count: range.count)
         let target = writer.unsafeMutableBytes
         let (answer, rings) = state.withLock { state in

@@ -55,12 +55,9 @@ extension BlockCache {
             } catch {
                 failure = error
             }
-            let (wakeups, rings) = state.withLock { state in
-                let wakeups = released(release, failure, &state)
-                return (wakeups, failure != nil || !state.machine.zeroBatches.isEmpty)
-            }
-            finish(wakeups)
-            if storage.isPersistent, rings { doorbell.ring() }
+            finish(state.withLock { released(release, failure, &$0) })
+            // A zeroing may have waited for it, and the slot perhaps waits for a commit.
+            if storage.isPersistent { doorbell.ring() }
             if let failure { report(failure, doing: "record in the cache file that block \(release.block) was given up") }
         }
     }
@@ -193,27 +190,41 @@ extension BlockCache {
         }
     }
 
-    /// Waits until there may be room for one block more; returns at once when there is.
-    func waitForRoom() async throws(BlockStoreError) {
+    /// Waits until there may be room for `block`; returns at once when there is.
+    ///
+    /// - Returns: Whether the caller was admitted.
+    func waitForRoom(for block: BlockNumber) async throws(BlockStoreError) -> Bool {
         let number = state.withLock { state in
-            state.machine.hasRoom && state.machine.dirtyCount < state.machine.limits.dirtyMax ? nil : lineUp(&state)
+            state.machine.roomCount > state.admittedCount ? nil : lineUp(&state)
         }
-        guard let number else { return }
+        guard let number else { return false }
         doorbell.ring()
-        try await room(number, of: BlockNumber(0))
+        try await room(number, of: block)
+        return true
     }
 
-    /// Lets writers go on for whom there may be room now; under the lock. One too many is no harm: it lines up again.
+    /// Lets as many writers go on as there is room for, first come first; under the lock.
+    ///
+    /// To be called after everything that makes room. Each of those admitted asks again, and what it turns out not to need is passed
+    /// on then (``returnAdmission(_:)``). Who finds that others were faster lines up again.
     func admitWriters(_ state: inout State) -> [Parking<Bool>.Wakeup] {
-        guard state.machine.isRoomWanted, state.machine.hasRoom, state.machine.dirtyCount < state.machine.limits.dirtyMax else {
-            return []
-        }
+        guard state.machine.isRoomWanted else { return [] }
         var wakeups: [Parking<Bool>.Wakeup] = []
-        // All at once: with one for each free slot, a writer that finds its block held meanwhile would leave a slot unused.
-        while let number = state.writersInLine.popFirst() {
+        var room = state.machine.roomCount - state.admittedCount
+        while room > 0, let number = state.writersInLine.popFirst() {
+            // It may have been cancelled.
+            guard state.writers.waits(number) else { continue }
             if let wakeup = state.writers.answer(number, true) { wakeups.append(wakeup) }
+            state.admittedCount += 1
+            room -= 1
         }
-        state.machine.isRoomWanted = false
+        state.machine.isRoomWanted = state.writersInLine.count > 0
         return wakeups
+    }
+
+    /// A writer that was admitted has asked again: what it left of the room is for the next one; under the lock.
+    func returnAdmission(_ state: inout State) -> [Parking<Bool>.Wakeup] {
+        state.admittedCount -= 1
+        return admitWriters(&state)
     }
 }

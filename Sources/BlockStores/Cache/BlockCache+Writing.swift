@@ -57,17 +57,19 @@ extension BlockCache {
         let isZeros = contents.isAllZeros
         if isZeros, range.count == geometry.blockSize { return try await zero(BlockSet(block..<block.advanced(by: 1)), context) }
         let span = Span(range, sectorSize: sectorSize)
-        var progress = WriteProgress()
-        while try await !attempt(contents, at: range, span, of: block, isZeros: isZeros, &progress) {}
+        var course = Course()
+        while try await !attempt(contents, at: range, span, of: block, isZeros: isZeros, &course) {}
         if settings.isSynchronous { try await flushToStore(.blocks(BlockSet(block..<block.advanced(by: 1)))) }
     }
 
-    /// What is remembered between the attempts of one write.
-    private struct WriteProgress {
+    /// What a write remembers from one attempt to the next.
+    private struct Course {
         /// Whether it has been counted as a hit or a miss.
         var isCounted = false
-        /// Whether damaged clean sectors may still be given up and fetched again; once is enough.
+        /// Whether a damaged edge may be fetched again: once.
         var mayForget = true
+        /// Whether it was let in from the line, and has not asked for its room yet.
+        var isAdmitted = false
     }
 
     /// Tries to write.
@@ -75,17 +77,21 @@ extension BlockCache {
     /// - Returns: False when it has to be tried again.
     private func attempt(
         _ contents: BlockContents, at range: Range<Int>, _ span: Span, of block: BlockNumber, isZeros: Bool,
-        _ progress: inout WriteProgress
+        _ course: inout Course
     ) async throws(BlockStoreError) -> Bool {
-        let (step, number) = state.withLock { state in
+        let wasAdmitted = course.isAdmitted
+        course.isAdmitted = false
+        let (step, number, admitted) = state.withLock { state in
             let step = state.machine.beginWrite(
-                to: block, span.sectors, edges: span.edges, isZeros: isZeros, waits: true, counts: !progress.isCounted
+                to: block, span.sectors, edges: span.edges, isZeros: isZeros, waits: true, counts: !course.isCounted
             ) { isZeroBelow(block) }
-            return (step, prepareToWait(step, block, &state))
+            let number = prepareToWait(step, block, &state)
+            return (step, number, wasAdmitted ? returnAdmission(&state) : [])
         }
+        for wakeup in admitted { wakeup() }
         switch step {
         case .full, .unreleased: break
-        case .nothing, .needsBytes, .copy: progress.isCounted = true
+        case .nothing, .needsBytes, .copy: course.isCounted = true
         }
         switch step {
         case .nothing: return true
@@ -97,19 +103,20 @@ extension BlockCache {
             case .unkept(_, let error): throw error
             case .startOver: break
             // The block is needed here, and there was no room for it.
-            case .contents: try await waitForRoom()
+            case .contents: course.isAdmitted = try await waitForRoom(for: block)
             }
             return false
         case .full:
             doorbell.ring()
             try await room(number, of: block)
+            course.isAdmitted = true
             return false
         case .unreleased:
             try await release(number, of: block)
             return false
         case .copy(let ticket, let isGranted, let isNewTenant):
             if !isGranted { guard await granted(ticket.number) else { return false } }
-            return try await copyIn(contents, at: range, span, of: block, ticket, isNewTenant: isNewTenant, &progress.mayForget)
+            return try await copyIn(contents, at: range, span, of: block, ticket, isNewTenant: isNewTenant, &course)
         }
     }
 
@@ -130,7 +137,7 @@ extension BlockCache {
     /// - Returns: False when it has to start over.
     private func copyIn(
         _ contents: BlockContents, at range: Range<Int>, _ span: Span, of block: BlockNumber,
-        _ ticket: CacheStateMachine.CopyTicket, isNewTenant: Bool, _ mayForget: inout Bool
+        _ ticket: CacheStateMachine.CopyTicket, isNewTenant: Bool, _ course: inout Course
     ) async throws(BlockStoreError) -> Bool {
         guard let held = state.withLock({ $0.machine.heldEdges(ticket, span.edges) }) else {
             finish(state.withLock { end($0.machine.endCopy(ticket), &$0) })
@@ -144,13 +151,13 @@ extension BlockCache {
             withExtendedLifetime(whole.buffer) {}
         } catch {
             // An edge that is damaged here, and whole in the store, is fetched again; once.
-            let damaged = mayForget && error.code == .corrupt ? damagedEdges(held, of: block, ticket.slot) : []
+            let damaged = course.mayForget && error.code == .corrupt ? damagedEdges(held, of: block, ticket.slot) : []
             endWrite(ticket, to: block, span.sectors, succeeded: false)
             guard !damaged.isEmpty else { throw error }
             let (isForgotten, release) = state.withLock { $0.machine.forget(block, damaged) }
             if let release { finish(releasing: [release]) }
             guard isForgotten else { throw error }
-            mayForget = false
+            course.mayForget = false
             warnOfDamage(error)
             return false
         }
@@ -232,7 +239,8 @@ extension BlockCache {
         let start = state.withLock { state in
             state.zeroIntents[intent] = nil
             let start = state.machine.beginZero(blocks, now: timeline.now)
-            return (start.releases, start.revoked.compactMap { state.copiers.answer($0, false) })
+            // What was dirty is not any more.
+            return (start.releases, start.revoked.compactMap { state.copiers.answer($0, false) } + admitWriters(&state))
         }
         for wakeup in start.1 { wakeup() }
         finish(releasing: start.0)

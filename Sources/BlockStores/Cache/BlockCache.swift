@@ -39,6 +39,8 @@ public final class BlockCache: PartialBlockStore {
         var writers = Parking<Bool>()
         /// The writers that wait for room, first come first.
         var writersInLine = FIFOQueue<UInt64>()
+        /// How many of them were let go on and have not asked again: there is room for them.
+        var admittedCount = 0
         /// Whoever waits until a block's older slots are released, and for which block.
         var successors = Parking<ReleaseAnswer>()
         var successorsOf: [BlockNumber: [UInt64]] = [:]

@@ -290,6 +290,14 @@ struct CacheStateMachine: Sendable {
         !freeSlots.isEmpty || entries.count < limits.slotCount || evictable(in: .clean) != nil || evictable(in: .protected) != nil
     }
 
+    /// How many blocks more may get a slot and become dirty now.
+    var roomCount: Int {
+        guard dirtyCount < limits.dirtyMax else { return 0 }
+        let copied = Set(copies.map(\.slot)).count { entries[$0].list == .clean || entries[$0].list == .protected }
+        let evictableCount = lists.count(of: .clean) + lists.count(of: .protected) - copied
+        return min(limits.dirtyMax - dirtyCount, freeSlots.count + limits.slotCount - entries.count + evictableCount)
+    }
+
     /// The first slot of a list of settled clean ones that nobody copies from or to. Passes over no more slots than are copied.
     private func evictable(in list: List) -> CacheSlot? {
         var candidate = lists.first(of: list)

@@ -41,6 +41,14 @@ struct Parking<Answer: Sendable>: Sendable {
         return Wakeup(continuation: continuation, answer: answer)
     }
 
+    /// Whether the caller `number` has no answer yet.
+    func waits(_ number: UInt64) -> Bool {
+        switch places[number] {
+        case .expected, .parked: true
+        case .answered, nil: false
+        }
+    }
+
     /// The caller's answer; without effect if it has one, or does not wait.
     mutating func answer(_ number: UInt64, _ answer: Answer) -> Wakeup? {
         switch places[number] {

@@ -81,7 +81,8 @@ struct CacheSimulation: Sendable {
                 "zero batches": machine.zeroBatches.count, "outstanding": machine.outstanding.count,
                 "flushes": machine.flushes.count, "queries": machine.extentQueries.count,
                 "copiers": state.copiers.isEmpty ? 0 : 1, "fetchers": state.fetchers.isEmpty ? 0 : 1,
-                "writers": state.writers.isEmpty ? 0 : 1, "flushers": state.flushers.isEmpty ? 0 : 1,
+                "writers": state.writers.isEmpty ? 0 : 1, "admitted writers": state.admittedCount,
+                "flushers": state.flushers.isEmpty ? 0 : 1,
             ]
             return counts.filter { $0.value != 0 }
         }

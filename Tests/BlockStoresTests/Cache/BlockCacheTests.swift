@@ -207,6 +207,20 @@ import Testing
         }
     }
 
+    @Test("of the writers that wait as many are let in as there is room for, so that none waits twice")
+    func admission() throws {
+        try CacheFixture.run(.test(slots: 4) { $0.writeDelay = .zero }) { fixture in
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                for block in 0..<40 { tasks.addTask { try await fixture.write(UInt8(block + 1), of: block) } }
+                try await tasks.waitForAll()
+            }
+            try await fixture.cache.flush(.everything)
+            for block in 0..<40 { #expect(fixture.stored(block).first == UInt8(block + 1)) }
+            #expect(fixture.cache.statistics.writerWaits <= 40)
+            #expect(fixture.cache.state.withLock { $0.admittedCount } == 0)
+        }
+    }
+
     @Test("a flush fails for a refusal and for its timeout, keeps everything, and the next one tries again")
     func failingFlush() throws {
         let failure = Shared<BlockStoreError?>(BlockStoreError(.forbidden, "planned refusal"))
