@@ -123,7 +123,7 @@ extension BlockCache {
         var failure: BlockStoreError?
         do throws(BlockStoreError) {
             if isNewTenant { try storage.assign(ticket.slot, to: block) }
-            if case .bytes(let slice) = contents {
+            if let slice = runs.isEmpty ? nil : bytes(of: contents) {
                 for run in runs {
                     let part = slice.slice(bytes(of: run))
                     try await storage.write(part.unsafeBytes, at: bytes(of: run), of: block, in: ticket.slot, .store)
@@ -131,9 +131,12 @@ extension BlockCache {
                 withExtendedLifetime(slice.buffer) {}
                 // Beside bytes that the store does not have, a version would cover too much or too little: after a crash the block
                 // is asked for again.
-                let isDirty = state.withLock { $0.machine.isDirty(ticket.slot) }
+                let covered = state.withLock { state in
+                    state.machine.isDirty(ticket.slot) ? nil : lastWrite(of: block, state.zeroIntents)
+                }
+                let isZeros = if case .zero = contents { true } else { false }
                 try storage.setVersion(
-                    isDirty ? .unknown : version, of: block, in: ticket.slot, upTo: isDirty ? nil : storage.mark)
+                    covered == nil || isZeros ? .unknown : version, of: block, in: ticket.slot, upTo: covered)
             }
         } catch {
             failure = error
@@ -152,6 +155,22 @@ extension BlockCache {
         }
         finish(wakeups)
         return answer
+    }
+
+    /// The bytes of a whole block.
+    private func bytes(of contents: BlockContents) -> BufferSlice {
+        if case .bytes(let slice) = contents { return slice }
+        let writer = pool.writer(count: geometry.blockSize)
+        writer.unsafeMutableBytes.initializeMemory(as: UInt8.self, repeating: 0)
+        return BufferSlice(writer.freeze(count: geometry.blockSize))
+    }
+
+    /// The number of the last write that what the slot of `block` holds now comes after; under the lock.
+    ///
+    /// While the block is being zeroed, that of a moment before: what an upload or a fetch brings may be older than the zeroing, which
+    /// must not count as known to the store because of it.
+    private func lastWrite(of block: BlockNumber, _ intents: [UInt64: ZeroIntent]) -> CacheMark {
+        intents.values.reduce(storage.mark) { $1.blocks.contains(block) ? min($0, $1.mark) : $0 }
     }
 
     // MARK: Writing back
@@ -285,9 +304,10 @@ extension BlockCache {
     private func copyForUpload(
         _ block: BlockNumber, _ ticket: CacheStateMachine.CopyTicket
     ) throws(SendFailure) -> Snapshot? {
-        let holes = state.withLock { $0.machine.takeSnapshot(of: block, ticket) }
         // No write of this block runs now, so that the mark divides its writes.
-        let mark = storage.mark
+        let (holes, mark) = state.withLock { state in
+            (state.machine.takeSnapshot(of: block, ticket), lastWrite(of: block, state.zeroIntents))
+        }
         let copied = holes.map { copyOut(0..<geometry.blockSize, of: block, ticket.slot, holes: $0) }
         let damaged = copied?.isCorrupt == true ? damagedSectors(of: block, ticket, holes ?? []) : nil
         finish(state.withLock { end($0.machine.endCopy(ticket), &$0) })

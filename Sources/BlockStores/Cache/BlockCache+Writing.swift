@@ -224,7 +224,7 @@ extension BlockCache {
     private func beginZero(_ blocks: BlockSet) throws(BlockStoreError) {
         let intent = state.withLock { state in
             let number = state.machine.makeNumber()
-            if storage.isPersistent { state.zeroIntents[number] = blocks }
+            if storage.isPersistent { state.zeroIntents[number] = ZeroIntent(blocks: blocks, mark: storage.mark) }
             return number
         }
         // In this order: what is written after the record and before the slots are given up is not lost by it, only older.
@@ -267,12 +267,20 @@ extension BlockCache {
     func forgetZeros(_ blocks: BlockSet, upTo mark: CacheMark) throws(BlockStoreError) -> Bool {
         let isInDoubt = state.withLock { state in
             state.machine.unreleased.keys.contains(where: blocks.contains)
-                || state.zeroIntents.values.contains { !$0.isDisjoint(blocks) }
+                || state.zeroIntents.values.contains { !$0.blocks.isDisjoint(blocks) }
         }
         guard !isInDoubt else { return false }
         try storage.forgetZeros(blocks, upTo: mark)
         return true
     }
+}
+
+/// A zeroing that is being recorded.
+struct ZeroIntent {
+    /// What is zeroed.
+    let blocks: BlockSet
+    /// A moment before its record.
+    let mark: CacheMark
 }
 
 extension BlockSet {

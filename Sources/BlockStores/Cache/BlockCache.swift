@@ -47,7 +47,7 @@ public final class BlockCache: PartialBlockStore {
         /// Whoever waits for a flush.
         var flushers = Parking<FlushAnswer>()
         /// Blocks whose zeroing is being recorded: what was recorded of an earlier one is kept until that is done.
-        var zeroIntents: [UInt64: BlockSet] = [:]
+        var zeroIntents: [UInt64: ZeroIntent] = [:]
         /// Blocks of which an upload found a damaged sector that the store has, and that have not reached the store since.
         var mended: Set<BlockNumber> = []
         /// Since when somebody else has the volume, as the store has said: nothing more is taken.

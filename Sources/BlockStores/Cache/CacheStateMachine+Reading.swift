@@ -207,12 +207,13 @@ extension CacheStateMachine {
         case .unchanged:
             if entries[slot].isUnverified { verified(slot) }
             return giveUp(.startOver, &self)
-        case .zero:
+        case .zero where !(entries[slot].isUnverified && limits.isPersistent):
             learnZeros(slot, now: now)
             return giveUp(.startOver, &self)
         case .bytes where isKnown(slot), .failed:
             return giveUp(.startOver, &self)
-        case .bytes:
+        // The storage holds bytes of an older version: unless zeros are put over them, they would count as the next one's.
+        case .bytes, .zero:
             if let ticket { return (.copy(ticket, isGranted: true, isNewTenant: false), end) }
             let (ticket, isGranted) = beginCopy(slot, allSectors, isExclusive: true)
             return (.copy(ticket, isGranted: isGranted, isNewTenant: false), end)

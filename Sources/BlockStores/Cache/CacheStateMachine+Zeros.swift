@@ -55,6 +55,14 @@ extension CacheStateMachine {
         }
         for (block, upload) in uploads where blocks.contains(block) && upload.hasSnapshot { epoch = min(epoch, upload.epoch) }
         for block in fetches.keys.filter(blocks.contains) { disturbFetch(of: block) }
+        // A flight tells the storage to forget what was recorded before it was sent. What has been recorded since needs one more.
+        for index in zeroFlights.indices where limits.isPersistent {
+            let again = zeroFlights[index].wanted.intersection(blocks)
+            guard !again.isEmpty else { continue }
+            zeroFlights[index].wanted = zeroFlights[index].wanted.subtracting(again)
+            pendingZeros.remove(again)
+            epoch = min(epoch, zeroFlights[index].epoch)
+        }
         var fresh = BlockSet()
         for range in blocks.ranges {
             pendingZeros.forEachRun(in: range) { run, isPending in

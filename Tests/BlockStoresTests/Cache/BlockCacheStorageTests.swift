@@ -40,7 +40,7 @@ import Testing
             try await fixture.cache.zero(Self.one, .foreground)
             if !isZeroed { try await fixture.write(5, of: 1) }
             // As while recordZeros(_:) of another zeroing runs, which then fails.
-            fixture.cache.state.withLock { $0.zeroIntents[.max] = Self.one }
+            fixture.cache.state.withLock { $0.zeroIntents[.max] = ZeroIntent(blocks: Self.one, mark: CacheMark(rawValue: 0)) }
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await fixture.cache.flush(.everything) }
                 try await fixture.pass(.seconds(5))
