@@ -63,14 +63,14 @@ public final class BlockCache: PartialBlockStore {
         /// One hit in so many is timed: a clock costs as much as the hit.
         static let hitsPerTiming: UInt64 = 16
         private var hits: UInt64 = 0
-        /// Whether the hit that is about to be answered from memory is one of those; counts it.
+        /// Whether the read that is about to be answered at once is one of those; counts it.
         var isNextHitTimed: Bool {
             mutating get {
                 hits &+= 1
                 return hits % Self.hitsPerTiming == 0
             }
         }
-        /// How long hits took; some of those answered under the lock stand for the others.
+        /// How long hits took; some of those answered at once stand for the others.
         var readHit = LatencyHistogram()
         /// How long reads took that asked the store.
         var readMiss = LatencyHistogram()

@@ -85,32 +85,6 @@ extension CacheStateMachine {
         return .copy(ticket, isGranted: isGranted, holes: holes)
     }
 
-    /// What a read gets that is copied before anything else happens.
-    enum PromptRead: Sendable {
-        /// The bytes are zeros.
-        case zero
-        /// They are in this slot, but for the sectors in `holes`, which are zeros.
-        case held(CacheSlot, holes: [Range<Int>])
-        /// It has to be asked for as a read that may wait.
-        case miss
-    }
-
-    /// As ``beginRead(of:_:waits:counts:now:isZeroBelow:)`` for a caller that copies at once, within the same step: nothing is registered.
-    mutating func readAtOnce(
-        of block: BlockNumber, _ sectors: Range<Int>, now: Duration, isZeroBelow: () -> Bool
-    ) -> PromptRead {
-        guard let slot = slot(of: block) else { return pendingZeros.contains(block) || isZeroBelow() ? .zero : .miss }
-        let entry = entries[slot]
-        let isAllHeld = (entry.isUnverified ? dirty : valid).isAllSet(sectors, of: slot)
-        guard isAllHeld || (entry.isZeroElsewhere && !entry.isUnverified), !isReadBlocked(slot, sectors) else { return .miss }
-        counters.readHits += 1
-        touch(slot, now: now)
-        if isAllHeld { return .held(slot, holes: []) }
-        var holes: [Range<Int>] = []
-        valid.forEachClearRun(in: sectors, of: slot) { holes.append($0) }
-        return .held(slot, holes: holes)
-    }
-
     /// Whether a read may still be copied after it had to wait: the same question as at its begin, for a ticket that is granted.
     ///
     /// - Returns: The sectors that are zeros; nil when the read has to start over.

@@ -98,7 +98,10 @@ extension CacheStateMachine {
     }
 
     /// Whether dirty blocks are sent before their time: there is, or will soon be, no room for others.
-    var isPressed: Bool { isRoomWanted || dirtyCount >= limits.dirtyMax - limits.dirtyMax / 4 }
+    /// A cache as large as the disk has room for each block.
+    var isPressed: Bool {
+        isRoomWanted || (limits.dirtyMax < limits.blockCount && dirtyCount >= limits.dirtyMax - limits.dirtyMax / 4)
+    }
 
     /// Whether a commit would make room that there is not.
     private var needsCommit: Bool {
