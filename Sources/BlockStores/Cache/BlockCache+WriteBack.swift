@@ -131,12 +131,16 @@ extension BlockCache {
                 withExtendedLifetime(slice.buffer) {}
                 // Beside bytes that the store does not have, a version would cover too much or too little: after a crash the block
                 // is asked for again.
-                let covered = state.withLock { state in
-                    state.machine.isDirty(ticket.slot) ? nil : lastWrite(of: block, state.zeroIntents)
+                let (isAttached, covered) = state.withLock { state in
+                    let isDirty = state.machine.isDirty(ticket.slot)
+                    return (state.machine.isAttached(ticket), isDirty ? nil : lastWrite(of: block, state.zeroIntents))
                 }
                 let isZeros = if case .zero = contents { true } else { false }
-                try storage.setVersion(
-                    covered == nil || isZeros ? .unknown : version, of: block, in: ticket.slot, upTo: covered)
+                // Of a block that was zeroed meanwhile the slot says nothing any more.
+                if isAttached {
+                    try storage.setVersion(
+                        covered == nil || isZeros ? .unknown : version, of: block, in: ticket.slot, upTo: covered)
+                }
             }
         } catch {
             failure = error

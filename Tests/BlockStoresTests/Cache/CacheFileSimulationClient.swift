@@ -10,14 +10,16 @@ import Synchronization
 /// Somebody who uses the disk of one life, and compares what he gets with the model.
 struct CacheFileSimulationClient: Sendable {
     private let life: CacheFileSimulationLife
+    private let cache: BlockCache
     private let disk: BlockDisk
     private let seed: UInt64
     /// Whether requests may fail, because those of the store do.
     private let isFaulty: Bool
 
-    init(_ life: CacheFileSimulationLife, _ disk: BlockDisk, seed: UInt64, isFaulty: Bool) {
+    init(_ life: CacheFileSimulationLife, _ cache: BlockCache, seed: UInt64, isFaulty: Bool) {
         self.life = life
-        self.disk = disk
+        self.cache = cache
+        disk = BlockDisk(over: cache, fanOutMax: 4, isReadOnly: false)
         self.seed = seed
         self.isFaulty = isFaulty
     }
@@ -35,6 +37,7 @@ struct CacheFileSimulationClient: Sendable {
             case 8..<11: try await zero(wholeBlocks(around: units, &generator))
             case 11: try await zero(units)
             case 12..<14: try await flush(generator.chance(0.5) ? nil : units)
+            case 14: try await commit()
             default: try await read(units)
             }
         }
@@ -109,6 +112,11 @@ struct CacheFileSimulationClient: Sendable {
         } else {
             simulation.state.withLock { $0.model.noteFlushed(floor) }
         }
+    }
+
+    /// A commit that nobody asked for, as the cache makes one whenever it wants to.
+    private func commit() async throws {
+        do throws(BlockStoreError) { try await cache.commitStorage() } catch { try judge(error, "commit") }
     }
 
     private func read(_ units: Range<Int>) async throws {

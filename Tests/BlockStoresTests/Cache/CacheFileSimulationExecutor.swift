@@ -108,11 +108,13 @@ final class CacheFileSimulationExecutor: TaskExecutor {
     /// What a thread does that has the turn, until all is over.
     private func takeTurns(_ own: DispatchSemaphore) {
         while true {
-            let step = state.withLock { state in
+            // Threads that are woken because all is over take no step: the next life may have begun.
+            let step: Int? = state.withLock { state in
+                guard !state.isOver else { return nil }
                 state.steps += 1
                 return state.steps
             }
-            onStep(step)
+            if let step { onStep(step) }
             switch next() {
             case .job(let job): job.runSynchronously(on: asUnownedTaskExecutor())
             case .clock(let duration): timeline.advance(by: duration)

@@ -134,13 +134,12 @@ final class CacheFileSimulationLife: Sendable {
         let cache = try BlockCache(
             over: below, storage: storage, settings: form.settings, pool: testPool, timeline: timeline, logger: quietLogger)
         simulation.state.withLock { $0.model.noteRestored() }
-        let disk = BlockDisk(over: cache, fanOutMax: 4, isReadOnly: false)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await cache.run() }
             try await withThrowingTaskGroup(of: Void.self) { clients in
                 for _ in 0..<4 {
                     let client = CacheFileSimulationClient(
-                        self, disk, seed: state.withLock { $0.generator.next() }, isFaulty: isFaulty)
+                        self, cache, seed: state.withLock { $0.generator.next() }, isFaulty: isFaulty)
                     clients.addTask { try await client.run() }
                 }
                 try await clients.waitForAll()

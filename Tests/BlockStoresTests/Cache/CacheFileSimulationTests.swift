@@ -8,11 +8,12 @@ import Testing
 @Suite("The block cache over a cache file, from a seed") struct CacheFileSimulationTests {
     private static let chunkSize: UInt64 = 25
 
-    /// `S3BACKER_SIM_SEEDS` sets how many seeds run, `S3BACKER_SIM_SEED` names the one that runs alone.
+    /// `S3BACKER_SIM_SEEDS` sets how many seeds run, `S3BACKER_SIM_SEED` names the one that runs alone, and
+    /// `S3BACKER_SIM_FIRST` the one to begin with.
     private static var seeds: [Range<UInt64>] {
         if let one = number("S3BACKER_SIM_SEED") { return [one..<one + 1] }
         let first = number("S3BACKER_SIM_FIRST") ?? 0
-        let count = first + (number("S3BACKER_SIM_SEEDS") ?? 100)
+        let count = first + (number("S3BACKER_SIM_SEEDS") ?? 50)
         return stride(from: first, to: count, by: Int(chunkSize)).map { $0..<min($0 + chunkSize, count) }
     }
 
