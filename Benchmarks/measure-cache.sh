@@ -136,6 +136,8 @@ measure_hits() {
         disk_io "hits-$side" seconds write $bytes >/dev/null
         disk_io "hits-$side" seconds read $bytes >/dev/null
     done
+    # Else the kernel would compare each read with pages of its own, which it does not have of the zeros.
+    drop_caches
     for _ in $(seq "$rounds"); do
         for depth in 1 32; do
             for side in zeros "${others[@]/#/hits-}"; do

@@ -24,7 +24,7 @@ extension BlockCache {
         guard unsaved == 0 else {
             throw BlockStoreError(
                 .outOfRange,
-                "it holds \(unsaved) blocks beyond the end of the volume that the store does not have; mount with the size that the "
+                "the cache file holds \(unsaved) blocks beyond the end of the volume that the store does not have; mount with the size that the "
                     + "volume had, or give them up with --recoverDirty=discard")
         }
         try storage.forgetZeros(held.intersection(zeros), upTo: storage.mark)
