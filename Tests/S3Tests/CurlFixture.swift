@@ -28,6 +28,8 @@ struct CurlFixture {
     ) throws -> CurlTransport {
         // Far longer than any test takes, so that only what a test sets can end an attempt.
         var settings = TransportSettings(timeout: .seconds(60), userAgent: "s3backer/test")
+        // Between two requests of a test there may be minutes, while hundreds of others have the processors.
+        settings.idleConnectionMax = .seconds(86_400)
         change(&settings)
         return try CurlTransport(
             settings: settings, pool: BufferPool(retainedBytesMax: 1 << 20), timeline: SystemTimeline(), logger: logger)

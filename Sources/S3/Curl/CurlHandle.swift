@@ -129,6 +129,7 @@ final class CurlHandle {
     private func setLimits(_ settings: TransportSettings) {
         let connect = max(min(settings.connectTimeout, settings.timeout), .milliseconds(1)) / .milliseconds(1)
         curl_easy_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, Int(connect))
+        curl_easy_set_long(easy, CURLOPT_MAXAGE_CONN, Int(max(settings.idleConnectionMax, .seconds(1)) / .seconds(1)))
         curl_easy_set_long(easy, CURLOPT_BUFFERSIZE, Self.receiveSize(settings))
         curl_easy_set_long(easy, CURLOPT_UPLOAD_BUFFERSIZE, Self.bufferSize)
         if let bits = settings.uploadBitsPerSecondMax {

@@ -17,6 +17,8 @@ public struct TransportSettings: Sendable {
     public var isHTTP11Only: Bool
     /// Whether connections serve several requests.
     public var reusesConnections: Bool
+    /// How long a connection may have been idle and still be used again; after two minutes many servers and routers have given it up.
+    public var idleConnectionMax: Duration
     /// The type of service of every packet, 0 ... 255; nil leaves the system's.
     public var typeOfService: UInt8?
     /// A file of certificates to trust instead of the system's.
@@ -45,5 +47,6 @@ public struct TransportSettings: Sendable {
         isInsecure = false
         isDumped = false
         idleHandlesMax = 256
+        idleConnectionMax = .seconds(118)
     }
 }
