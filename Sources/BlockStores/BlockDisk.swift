@@ -72,6 +72,20 @@ public struct BlockDisk: Disk {
         return runs.isEmpty ? DiskBytes(.zeros(count: Int(range.count))) : DiskBytes(runs)
     }
 
+    /// Answers from where the bytes are when they are in one block; see ``Disk/readNow(_:lending:)``.
+    public func readNow(_ range: Range<UInt64>, lending reader: (RawSpan) -> Void) -> PromptRead<DiskBytes> {
+        let blocks = next.geometry.blocks(touching: range)
+        guard blocks.count == 1, let block = blocks.first, next.geometry.contains(range) else {
+            return PromptRead(readNow(range))
+        }
+        let piece = next.geometry.piece(of: block, in: range)
+        return switch next.readNow(piece.range, of: block, lending: reader) {
+        case .bytes(let contents): .bytes(DiskBytes(Self.run(contents, count: piece.range.count)))
+        case .lent: .lent
+        case .notNow: .notNow
+        }
+    }
+
     /// Writes `bytes` at `offset`; see ``Disk/write(_:at:_:)``. Blocks that are covered go down as whole blocks.
     public func write(_ bytes: BufferSlice, at offset: UInt64, _ context: IOContext) async throws(BlockStoreError) {
         try checkWritable("write")

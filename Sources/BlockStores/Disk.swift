@@ -35,6 +35,15 @@ public protocol Disk: Sendable {
     /// - Concurrency: takes no lock that is held over I/O.
     func readNow(_ range: Range<UInt64>) -> DiskBytes?
 
+    /// As ``readNow(_:)``, but bytes that are in memory already may be shown to `reader` where they are, without a copy.
+    ///
+    /// - Parameters:
+    ///   - range: On the disk, not empty.
+    ///   - reader: Called at most once, before this returns, with all bytes of `range`. Whoever writes them waits meanwhile: it must not
+    ///     wait for anything, nor use the disk.
+    /// - Concurrency: as ``readNow(_:)``; no lock is held while `reader` runs.
+    func readNow(_ range: Range<UInt64>, lending reader: (RawSpan) -> Void) -> PromptRead<DiskBytes>
+
     /// Writes `bytes` from `offset` on. A failed write leaves each block it touches old or new.
     ///
     /// - Throws: As ``BlockStore/write(_:to:_:)``, and `.outOfRange`.
@@ -66,6 +75,13 @@ public protocol Disk: Sendable {
     ///
     /// - Returns: Extents that cover `range` exactly, in order, neighbours of different kinds.
     func extents(in range: Range<UInt64>) async throws(BlockStoreError) -> [DiskExtent]
+}
+
+extension Disk {
+    /// Lends nothing.
+    public func readNow(_ range: Range<UInt64>, lending reader: (RawSpan) -> Void) -> PromptRead<DiskBytes> {
+        PromptRead(readNow(range))
+    }
 }
 
 /// A run of bytes of a disk that is all data, or all zeros.

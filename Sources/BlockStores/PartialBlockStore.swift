@@ -24,6 +24,11 @@ public protocol PartialBlockStore: BlockStore {
     /// - Returns: The bytes when this layer, or one below, has them without waiting for anything; else nil.
     func readNow(_ range: Range<Int>, of block: BlockNumber) -> BlockContents?
 
+    /// As ``readNow(_:of:)``, but bytes that are in memory already may be shown to `reader` where they are, without a copy.
+    ///
+    /// What ``Disk/readNow(_:lending:)`` stands on, which says what `reader` may do. A layer that keeps no bytes lends none.
+    func readNow(_ range: Range<Int>, of block: BlockNumber, lending reader: (RawSpan) -> Void) -> PromptRead<BlockContents>
+
     /// Writes a part of `block`; the rest of the block keeps its bytes.
     ///
     /// - Parameters:
@@ -45,4 +50,13 @@ public protocol PartialBlockStore: BlockStore {
     /// - Concurrency: takes no lock that is held over I/O. Safe with every other verb; a mutation of the block under way makes
     ///   it say false rather than wait.
     func writeNow(_ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber) -> Bool
+}
+
+extension PartialBlockStore {
+    /// Lends nothing.
+    public func readNow(
+        _ range: Range<Int>, of block: BlockNumber, lending reader: (RawSpan) -> Void
+    ) -> PromptRead<BlockContents> {
+        PromptRead(readNow(range, of: block))
+    }
 }

@@ -91,6 +91,14 @@ struct FUSERequest: ~Copyable {
         discard self
     }
 
+    /// Replies with bytes that are lent.
+    consuming func reply(_ bytes: borrowing RawSpan) {
+        bytes.withUnsafeBytes {
+            _ = fuse_reply_buf(raw, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
+        }
+        discard self
+    }
+
     /// Replies with bytes of our own making.
     consuming func reply(_ bytes: some Collection<UInt8>) {
         let bytes = Array(bytes)

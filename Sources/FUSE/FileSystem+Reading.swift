@@ -25,10 +25,15 @@ extension FileSystem {
         times.recordAccess(at: realTimeNow())
         // The kernel asks for whole pages; what lies beyond the end is not there.
         guard !range.inside.isEmpty else { return request.reply(UnsafeRawBufferPointer(start: nil, count: 0)) }
-        if let bytes = disk.readNow(range.inside) { return reply(to: request, with: bytes) }
+        let handle = request.handOver()
+        switch disk.readNow(range.inside, lending: { FUSERequest(handle).reply($0) }) {
+        case .lent: return
+        case .bytes(let bytes): return reply(to: FUSERequest(handle), with: bytes)
+        case .notNow: break
+        }
         let disk = disk
         let inside = range.inside
-        answer(request) { () async throws(BlockStoreError) in .bytes(try await disk.read(inside, .foreground)) }
+        answer(FUSERequest(handle)) { () async throws(BlockStoreError) in .bytes(try await disk.read(inside, .foreground)) }
     }
 
     private func readStatistics(_ request: consuming FUSERequest, count: Int, offset: off_t, handle: UInt64) {

@@ -166,5 +166,11 @@ public enum CacheStorageContract {
         }
         try BlockContractViolation.unless(
             found == bytes, "other bytes at \(offset) of block \(block) than were written; \(when)")
+        var lent: [UInt8]?
+        let isLent = storage.lend(offset..<offset + bytes.count, of: block, in: slot) { span in
+            lent = span.withUnsafeBytes { Array($0) }
+        }
+        try BlockContractViolation.unless(
+            lent == (isLent ? bytes : nil), "other bytes are lent at \(offset) of block \(block) than were written; \(when)")
     }
 }

@@ -108,8 +108,9 @@ public enum DiskContract {
         let found = try await disk.read(range, .foreground)
         try BlockContractViolation.unless(found.count == bytes.count, "\(found.count) bytes instead of \(bytes.count)")
         try BlockContractViolation.unless(found.bytes == bytes, "other bytes at \(range) than were written")
-        if !bytes.isEmpty, let now = disk.readNow(range) {
-            try BlockContractViolation.unless(now.bytes == bytes, "other bytes at \(range) at once than were written")
+        guard !bytes.isEmpty else { return }
+        for case let now? in [disk.readNow(range)?.bytes, try disk.promptBytes(range)] {
+            try BlockContractViolation.unless(now == bytes, "other bytes at \(range) at once than were written")
         }
     }
 

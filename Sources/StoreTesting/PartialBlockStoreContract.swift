@@ -126,8 +126,8 @@ public enum PartialBlockStoreContract {
         let found = try await BlockStoreContract.read(store, block)
         try BlockContractViolation.unless(
             found == expected, isTaken ? "a write was taken, and lost" : "a write was refused, and changed the block")
-        if let now = store.readNow(range, of: block) {
-            let part = now.allBytes(count: range.count)
+        let copied = store.readNow(range, of: block)?.allBytes(count: range.count)
+        for case let part? in [copied, try store.promptBytes(range, of: block)] {
             try BlockContractViolation.unless(part == Array(expected[range]), "other bytes at once than a write has taken")
         }
     }

@@ -19,6 +19,9 @@ final class MemoryDisk: Disk {
         var takesWrites = false
         /// How many were.
         var takenCount = 0
+        /// Whether bytes are lent, and how often they were.
+        var lends = false
+        var lentCount = 0
         var stalled: [CheckedContinuation<Void, Never>] = []
     }
     static let unit = 4096
@@ -53,6 +56,17 @@ final class MemoryDisk: Disk {
                 Self.units(of: range).allSatisfy { !state.isWritten[$0] } && !state.isStalled && state.readFailure == nil
             return isKnown ? DiskBytes(.zeros(count: range.count)) : nil
         }
+    }
+
+    func readNow(_ range: Range<UInt64>, lending reader: (RawSpan) -> Void) -> PromptRead<DiskBytes> {
+        let isLent = state.withLock { state in
+            guard state.lends else { return false }
+            state.lentCount += 1
+            reader(state.bytes.span.bytes.extracting(Int(range.lowerBound)..<Int(range.upperBound)))
+            return true
+        }
+        if isLent { return .lent }
+        return if let bytes = readNow(range) { .bytes(bytes) } else { .notNow }
     }
 
     func write(_ bytes: BufferSlice, at offset: UInt64, _ context: IOContext) async throws(BlockStoreError) {

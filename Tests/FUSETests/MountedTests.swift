@@ -51,11 +51,11 @@ struct MountedTests {
     }
 
     @Test(
-        "a write is cut, stored, counted in the times and read back alike, whether it is taken at once or not",
+        "a write is cut, stored, counted in the times and read back alike, whether it is taken at once and lent back, or not",
         arguments: [false, true])
     func takenWrites(takesWrites: Bool) throws {
         let disk = MemoryDisk(sizeBytes: Self.size)
-        disk.state.withLock { $0.takesWrites = takesWrites }
+        disk.state.withLock { ($0.takesWrites, $0.lends) = (takesWrites, takesWrites) }
         try MountedDisk.with(disk, isDirectIO: true) { mounted in
             let descriptor = try MountedDisk.open(mounted.file, O_RDWR)
             defer { close(descriptor) }
@@ -76,7 +76,7 @@ struct MountedTests {
             #expect(pread(descriptor, &back, back.count, Self.size - 101) == 101)
             #expect(Array(back[..<101]) == [0] + data[..<100])
         }
-        #expect(disk.state.withLock { $0.takenCount } == (takesWrites ? 2 : 0))
+        #expect(disk.state.withLock { [$0.takenCount, $0.lentCount] } == (takesWrites ? [2, 2] : [0, 0]))
     }
 
     @Test("fsync and the close of a written descriptor flush the disk; closing one that could not write does not")

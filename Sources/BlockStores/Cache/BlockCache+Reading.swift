@@ -8,10 +8,23 @@ internal import Synchronization
 /// Reads.
 extension BlockCache {
     /// Answers when all of the bytes are held, or zeros; see ``PartialBlockStore/readNow(_:of:)``.
-    ///
-    /// The bytes are copied outside of the lock. Copying them under it would spare taking it again, but while 4 KiB come from memory
-    /// the other threads stand still: with two of them a fifth of the speed.
     public func readNow(_ range: Range<Int>, of block: BlockNumber) -> BlockContents? {
+        guard case .bytes(let contents) = readNow(range, of: block, lends: false, to: { _ in }) else { return nil }
+        return contents
+    }
+
+    /// Answers from the slot itself, if the storage lends it; see ``PartialBlockStore/readNow(_:of:lending:)``.
+    public func readNow(
+        _ range: Range<Int>, of block: BlockNumber, lending reader: (RawSpan) -> Void
+    ) -> PromptRead<BlockContents> {
+        readNow(range, of: block, lends: true, to: reader)
+    }
+
+    /// The bytes are copied, or shown, outside of the lock. Copying them under it would spare taking it again, but while 4 KiB come
+    /// from memory the other threads stand still: with two of them a fifth of the speed.
+    private func readNow(
+        _ range: Range<Int>, of block: BlockNumber, lends: Bool, to reader: (RawSpan) -> Void
+    ) -> PromptRead<BlockContents> {
         let sectors = sectors(touching: range)
         let (step, rings, began) = state.withLock { state in
             // A clock takes longer than the rest of this.
@@ -23,17 +36,23 @@ extension BlockCache {
         }
         if rings { doorbell.ring() }
         guard case .copy(let ticket, _, let holes) = step else {
-            if case .zero = step { return .zero } else { return nil }
+            if case .zero = step { return .bytes(.zero) } else { return .notNow }
         }
-        let result = copyOut(range, of: block, ticket.slot, holes: holes)
+        let answer: PromptRead<BlockContents>
+        if lends, holes.isEmpty, storage.lend(range, of: block, in: ticket.slot, to: reader) {
+            answer = .lent
+        } else if case .success(let contents) = copyOut(range, of: block, ticket.slot, holes: holes) {
+            answer = .bytes(contents)
+        } else {
+            // What could not be read is asked for once more by read(_:of:_:), which can say why.
+            answer = .notNow
+        }
         let wakeups = state.withLock { state in
             if let began { state.times.readHit.add(timeline.now - began) }
             return end(state.machine.endCopy(ticket), &state)
         }
         finish(wakeups)
-        // What could not be read is asked for once more by read(_:of:_:), which can say why.
-        guard case .success(let contents) = result else { return nil }
-        return contents
+        return answer
     }
 
     /// Reads a part of a block; see ``PartialBlockStore/read(_:of:_:)``.

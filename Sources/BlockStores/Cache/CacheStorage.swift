@@ -95,6 +95,12 @@ public protocol CacheStorage: Sendable {
         _ range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, into target: UnsafeMutableRawBufferPointer
     ) throws(BlockStoreError)
 
+    /// Shows the bytes `range` of `block` to `reader` where they are, if they are in memory and need no check.
+    ///
+    /// - Parameter reader: Called before this returns, or not at all.
+    /// - Returns: Whether it was called.
+    func lend(_ range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, to reader: (RawSpan) -> Void) -> Bool
+
     /// Keeps `bytes` as the sectors `range` of `block`.
     ///
     /// - Throws: `.io` or `.noSpace` from the local disk; then these sectors hold their old bytes, or fail their check; those that
@@ -147,4 +153,11 @@ public protocol CacheStorage: Sendable {
     ///
     /// - Throws: `.io` when that failed; ``isTrusted`` is false from then on.
     func commit() async throws(BlockStoreError)
+}
+
+extension CacheStorage {
+    /// Lends nothing.
+    public func lend(_ range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, to reader: (RawSpan) -> Void) -> Bool {
+        false
+    }
 }

@@ -67,6 +67,12 @@ public final class MemoryCacheStorage: CacheStorage, @unchecked Sendable {
         target.copyMemory(from: UnsafeRawBufferPointer(bytes(range, slot)))
     }
 
+    /// Shows the mapping; see ``CacheStorage/lend(_:of:in:to:)``.
+    public func lend(_ range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, to reader: (RawSpan) -> Void) -> Bool {
+        reader(RawSpan(_unsafeBytes: UnsafeRawBufferPointer(bytes(range, slot))))
+        return true
+    }
+
     /// Copies into the mapping; never fails and never waits. See ``CacheStorage/write(_:at:of:in:_:)``.
     public func write(
         _ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, _ origin: CacheOrigin

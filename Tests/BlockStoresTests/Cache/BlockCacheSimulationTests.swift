@@ -127,12 +127,21 @@ struct CacheSimulation: Sendable {
         watch.model.withLock { $0.endMutation(ticket, succeeded: succeeded) }
     }
 
+    /// What the disk answers at once; lent bytes are copied.
+    private func promptBytes(_ bytes: Range<UInt64>) -> [UInt8]? {
+        var lent: [UInt8]?
+        switch disk.readNow(bytes, lending: { span in lent = span.withUnsafeBytes { Array($0) } }) {
+        case .bytes(let own): return own.bytes
+        case .lent, .notNow: return lent
+        }
+    }
+
     private func read(_ range: Range<Int>) async throws {
         let bytes = UInt64(range.lowerBound)..<UInt64(range.upperBound)
         let ticket = watch.model.withLock { $0.beginRead(range) }
         var found: [UInt8]?
         do throws(BlockStoreError) {
-            if let now = disk.readNow(bytes) { found = now.bytes } else { found = try await disk.read(bytes, .foreground).bytes }
+            if let now = promptBytes(bytes) { found = now } else { found = try await disk.read(bytes, .foreground).bytes }
         } catch { found = nil }
         let wrong = watch.model.withLock { $0.endRead(ticket, found) }
         if let wrong { throw SimulationViolation(description: "seed \(seed): a read: \(wrong)") }

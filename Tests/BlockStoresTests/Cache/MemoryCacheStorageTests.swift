@@ -69,10 +69,12 @@ import Testing
 /// A storage with one flaw, to try the contract on.
 struct BrokenStorage: CacheStorage {
     enum Flaw: CaseIterable {
-        case sharesSlots, losesSecondSectors, losesWritesAtOnce, forgetsToCount, inventsVersions, restoresSomething
+        case sharesSlots, losesSecondSectors, losesWritesAtOnce, forgetsToCount, inventsVersions, restoresSomething,
+            lendsOtherBytes
     }
     let next: MemoryCacheStorage
-    let flaw: Flaw
+    /// None makes it a storage that lends nothing.
+    let flaw: Flaw?
 
     var slotCount: Int { next.slotCount }
     var isPersistent: Bool { next.isPersistent }
@@ -87,6 +89,10 @@ struct BrokenStorage: CacheStorage {
         _ range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, into target: UnsafeMutableRawBufferPointer
     ) throws(BlockStoreError) {
         try next.read(range, of: block, in: actual(slot), into: target)
+    }
+    func lend(_ range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, to reader: (RawSpan) -> Void) -> Bool {
+        guard flaw == .lendsOtherBytes else { return false }
+        return next.lend(range, of: block, in: CacheSlot(rawValue: (slot.rawValue + 1) % 4), to: reader)
     }
     func write(
         _ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, _ origin: CacheOrigin
