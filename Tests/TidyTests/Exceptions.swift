@@ -55,6 +55,9 @@ struct Exception: Hashable {
             .uncheckedSendable, in: "Sources/BlockStores/Cache/MemoryCacheStorage.swift",
             "a mapping of which each call touches its own range; who may touch which is the rule of CacheStorage"),
         Exception(
+            .uncheckedSendable, in: "Sources/BlockStores/Cache/AdaptiveMutex.swift",
+            "a state that is touched between lock and unlock of a pthread mutex only"),
+        Exception(
             .uncheckedSendable, in: "Sources/Cryptography/Digest.swift",
             "algorithms that OpenSSL has fetched are immutable and counted by OpenSSL itself"),
         Exception(

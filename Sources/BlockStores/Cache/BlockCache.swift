@@ -130,7 +130,7 @@ public final class BlockCache: PartialBlockStore {
     /// For what somebody has to know.
     let logger: Logger
     /// What the lock guards.
-    let state: Mutex<State>
+    let state: AdaptiveMutex<State>
     /// Wakes ``run()``.
     let doorbell = Doorbell()
     /// Rings the bell at a time.
@@ -177,7 +177,7 @@ public final class BlockCache: PartialBlockStore {
         let readAhead = ReadAhead(
             maximum: min(settings.readAheadMax, slotCount / 2), trigger: max(1, settings.readAheadTrigger),
             blockCount: geometry.blockCount)
-        state = Mutex(State(machine: machine, readAhead: readAhead))
+        state = AdaptiveMutex(State(machine: machine, readAhead: readAhead))
     }
 
     /// How long after a failed upload the block is tried again. Each attempt has had its own repetitions below.
