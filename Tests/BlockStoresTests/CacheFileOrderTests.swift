@@ -137,4 +137,31 @@ import Testing
         #expect(storageCode { try file.assign(0, 2) } == .io)
         #expect(try CacheFileRecorder.start(on: disk.bytes).restore().zeros.blocks.map(\.rawValue) == [7])
     }
+
+    @Test("a log that was being written anew at a crash brings no zeroing back, whatever of it has arrived")
+    func crashBeforeTheHeader() async throws {
+        let (file, disk) = try CacheFileRecorder.make()
+        for _ in 0..<14 { try file.zero(2) }
+        try await file.commit()
+        // Zeroings that the crash undoes; the log has no entry left, and is written anew.
+        for block in [10, 20] { try file.zero(block) }
+        let second = CacheFileRecorder(disk.image(losing: [file.layout.zeroLogOffset(0)..<file.layout.zeroLogOffset(1)]))
+        try file.zero(2)
+        // Of the new log all has arrived, and of the header that names it nothing.
+        var log = [UInt8](repeating: 0, count: 4096)
+        try log.withUnsafeMutableBytes { try disk.read(into: $0, at: file.layout.zeroLogOffset(1)) }
+        try log.withUnsafeBytes { try second.write($0, at: file.layout.zeroLogOffset(1)) }
+        let started = try CacheFileWorld.open(second, CacheFileWorld.Form(isEncrypted: false))
+        #expect(try started.restore().zeros.blocks.map(\.rawValue) == [2])
+        // The block is written to the store, and its slot is taken away.
+        try started.assign(0, 10)
+        try await started.put(1, 0..<4, 10, 0)
+        try await started.commit()
+        try started.noteStored(10, 0, "v")
+        try await started.commit()
+        try started.assign(0, 3)
+        try await started.commit()
+        let zeros = try CacheFileRecorder.start(on: second.bytes).restore().zeros
+        #expect(zeros.blocks.map(\.rawValue) == [2], "what was written since would be deleted")
+    }
 }

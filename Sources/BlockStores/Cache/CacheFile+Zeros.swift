@@ -104,6 +104,8 @@ extension CacheFile {
     func compact(_ log: inout ZeroLog, to runs: [CacheFileZeroRuns.Run], roomFor count: Int) throws(BlockStoreError) {
         let area = try takeArea(after: log.area, count: runs.count + count)
         try write(runs.map { CacheFileZeroEvent(.zeroed, $0.lower..<$0.upper, $0.sequence) }, to: area, at: 0)
+        // A crash at this place, or a failure, may have left entries of the same generation there.
+        try erase(area, from: runs.count)
         settle()
         _ = try updateHeader { $0.zeroArea = area }
         log = ZeroLog(area: area, next: runs.count)
@@ -153,6 +155,17 @@ extension CacheFile {
                     event.encode(into: bytes.part(index * size, size), generation: area.generation, seed: seed)
                 }
                 try disk.write(UnsafeRawBufferPointer(bytes), at: area.offset + UInt64((first + start) * size))
+            }
+        }
+    }
+
+    /// Leaves no entry behind the first `count` ones.
+    private func erase(_ area: CacheFileHeader.ZeroArea, from count: Int) throws(BlockStoreError) {
+        let first = UInt64(count * CacheFileLayout.zeroEventSize)
+        for start in stride(from: first, to: area.size, by: Self.pieceSizeMax) {
+            try withScratch(Int(min(area.size - start, UInt64(Self.pieceSizeMax)))) { bytes throws(BlockStoreError) in
+                bytes.initializeMemory(as: UInt8.self, repeating: 0)
+                try disk.write(UnsafeRawBufferPointer(bytes), at: area.offset + start)
             }
         }
     }
