@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright (c) the s3backer authors
 
+import StoreTesting
 import Synchronization
 import Testing
 
@@ -163,5 +164,29 @@ import Testing
         try await started.commit()
         let zeros = try CacheFileRecorder.start(on: second.bytes).restore().zeros
         #expect(zeros.blocks.map(\.rawValue) == [2], "what was written since would be deleted")
+    }
+
+    @Test("a slot of which only the mark is left goes after the zeroing of which that says that it is over")
+    func crashOfTheNextStart() async throws {
+        let (file, disk) = try CacheFileRecorder.make()
+        try file.zero(1)
+        try file.assign(0, 1)
+        try await file.put(1, 0..<1, 1, 0)
+        try await file.commit()
+        // Written to the store; the zeros are not forgotten before the crash.
+        try file.noteStored(1, 0, "v")
+        try await file.commit()
+        // All that the slot holds is overwritten in place, and torn.
+        try await file.put(2, 0..<1, 1, 0)
+        let next = CacheFileRecorder(disk.image(losing: [file.layout.dataOffset..<file.layout.size]))
+        #expect(try CacheFileWorld.open(next, CacheFileWorld.Form(isEncrypted: false)).restore().zeros.isEmpty)
+        // That start may crash as well.
+        var generator = SeededGenerator(seed: 1)
+        for moment in 0...next.now {
+            for survival in [0.0, 1] {
+                let bytes = next.image(at: moment, survival: survival, &generator)
+                #expect(try CacheFileRecorder.start(on: bytes).restore().zeros.isEmpty, "after \(moment) events")
+            }
+        }
     }
 }

@@ -41,7 +41,8 @@ struct CacheFileScan: Sendable {
     private(set) var bases: [UInt64]
     /// Slots whose descriptor claims what is not so.
     private(set) var falseSlots: [Int] = []
-    /// Slots whose descriptor says that a block was zeroed, and it is so.
+    /// Slots whose descriptor says of a zeroing what the log does not: that it happened; or that it is over, though nothing else in the slot
+    /// counts. They are freed when the log says so, too.
     private(set) var zeroedSlots: [Int] = []
     /// The first entry of the zero log without an event.
     private(set) var zeroLogNext = 0
@@ -76,10 +77,12 @@ struct CacheFileScan: Sendable {
         }
         voidOvertaken(&descriptors)
         // The store has what a mark covers, zeros included.
-        for descriptor in descriptors where descriptor.state == .used {
+        var ending: Set<Int> = []
+        for (slot, descriptor) in descriptors.enumerated() where descriptor.state == .used {
             guard let zeroed = zeros.sequence(of: descriptor.block), descriptor.mark >= zeroed else { continue }
             let number = UInt64(descriptor.block.rawValue)
             zeros.remove(number..<number + 1)
+            ending.insert(slot)
         }
         for (slot, descriptor) in descriptors.enumerated() where descriptor.state == .zeroed {
             let isSo = zeros.sequence(of: descriptor.block).map { $0 >= descriptor.zeroSequence } ?? false
@@ -87,6 +90,8 @@ struct CacheFileScan: Sendable {
         }
         try readHomes(tables, descriptors, Pick(layout: layout, seal: seal, tables: tables))
         settleClaims()
+        zeroedSlots += falseSlots.filter(ending.contains)
+        falseSlots.removeAll(where: ending.contains)
     }
 
     /// A zeroing takes the slot away from its block, but the release is recorded only when the last copy to the slot has ended, which may
