@@ -132,11 +132,13 @@ extension BlockCache {
                 failure = error
             }
         }
-        let wakeups = state.withLock { state in
+        let (wakeups, rings) = state.withLock { state in
             state.machine.endCommit(number, succeeded: failure == nil)
-            return admitWriters(&state)
+            return (admitWriters(&state), state.machine.isRoomWanted)
         }
         for wakeup in wakeups { wakeup() }
+        // Room that needs a commit which began later had to wait for this one to end.
+        if rings { doorbell.ring() }
         if let failure { throw failure }
     }
 }

@@ -135,6 +135,30 @@ import Testing
         }
     }
 
+    @Test("a writer that needs a commit for its room gets one when the commit that ran too early is over")
+    func commitAfterACommit() throws {
+        let storage = try FaultyCacheStorage(slotCount: 1)
+        try CacheFixture.run(.test(slots: 1), storage: storage) { fixture in
+            try await fixture.write(1, of: 1)
+            // As for a local flush on a slow disk.
+            let early = fixture.cache.state.withLock { $0.machine.beginCommit() }
+            let isWritten = Shared(false)
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                tasks.addTask {
+                    try await fixture.write(2, of: 2)
+                    isWritten.withLock { $0 = true }
+                }
+                try await fixture.pass(.seconds(5))
+                #expect(fixture.stored(1).first == 1 && !isWritten.withLock { $0 }, "the slot is clean, and not settled")
+                try await fixture.cache.commitStorage(early)
+                try await fixture.pass(.seconds(60))
+                #expect(isWritten.withLock { $0 })
+                fixture.cache.doorbell.ring()
+                try await tasks.waitForAll()
+            }
+        }
+    }
+
     @Test("a local flush that finds the storage's trust gone when it commits goes to the store")
     func trustLostAtCommit() throws {
         let storage = try FaultyCacheStorage(slotCount: 4)
