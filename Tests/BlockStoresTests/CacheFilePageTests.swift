@@ -142,6 +142,37 @@ struct CacheFilePageTests {
         #expect(isGood && opened == sector)
     }
 
+    @Test("numbers that nobody writes are damage, whatever their check says, and stop nothing")
+    func impossible() throws {
+        let header = try header()
+        let (home, end) = (header.layout.zeroLogOffset(0), header.layout.size)
+        let areas: [(offset: UInt64, count: UInt32, isGood: Bool)] = [
+            (home, 8192, true), (end, 1, true), (home, 8193, false), (home + 4096, 8192, false), (0, 8192, false),
+            (end + 1, 8192, false), (.max - 4095, 8192, false), (.max, .max, false),
+        ]
+        for area in areas {
+            var header = header
+            (header.zeroArea.offset, header.zeroArea.count) = (area.offset, area.count)
+            let page = encoded(4096) { header.encode(into: $0) }
+            #expect(page.withUnsafeBytes { CacheFileHeader($0) != nil } == area.isGood, "\(area)")
+        }
+        let seed = header.seed
+        for part in 0..<5 {
+            var descriptor = CacheFileDescriptor(.used, block: BlockNumber(rawValue: part == 3 ? .max : 5), base: 9)
+            if part == 0 { descriptor.base = .max }
+            if part == 1 { descriptor.mark = .max }
+            if part == 2 { descriptor.zeroSequence = 1 << 55 }
+            let bytes = encoded(128) { descriptor.encode(into: $0, slot: 3, seed: seed) }
+            #expect(bytes.withUnsafeBytes { CacheFileDescriptor($0, slot: 3, seed: seed) != nil } == (part == 4))
+        }
+        var record = record
+        record.sequence = 1 << 56 - 1
+        #expect(encoded(64) { record.encode(into: $0, seed: seed) }.withUnsafeBytes { CacheFileRecord($0, seed: seed) } == nil)
+        let event = CacheFileZeroEvent(.forgotten, 0..<1, .max)
+        let entry = encoded(32) { event.encode(into: $0, generation: 1, seed: seed) }
+        #expect(entry.withUnsafeBytes { CacheFileZeroEvent($0, generation: 1, seed: seed) } == nil)
+    }
+
     @Test("the parts of the file lie where the page says")
     func layout() throws {
         let layout = try header().layout

@@ -54,6 +54,8 @@ struct CacheFileDescriptor: Equatable, Sendable {
         self.init(state, block: BlockNumber(rawValue: bytes.half(at: 0)), base: bytes.word(at: 8))
         mark = bytes.word(at: 16)
         zeroSequence = bytes.word(at: 24)
+        // What nobody writes; to go on from there would fail.
+        guard max(base, mark, zeroSequence) < CacheFileLayout.sequenceEnd, block.rawValue < .max else { return nil }
         let count = Int(bytes[6])
         switch bytes[5] {
         case 1: version = .zero

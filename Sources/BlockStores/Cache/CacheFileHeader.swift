@@ -92,6 +92,7 @@ struct CacheFileHeader: Equatable, Sendable {
         token = page.half(at: 36)
         fileID = Array(page.part(40, 16))
         zeroArea = ZeroArea(offset: page.word(at: 64), count: page.half(at: 60), generation: page.half(at: 56))
+        guard Self.isSound(zeroArea, layout) else { return nil }
         keyNonce = Array(page.part(72, 24))
         keyTag = Array(page.part(96, 16))
         checkKey = Array(page.part(112, 32))
@@ -143,6 +144,13 @@ struct CacheFileHeader: Equatable, Sendable {
         let homes = layout.slotCount.multipliedReportingOverflow(by: layout.sectorsPerBlock)
         return layout.slotCount > 0 && layout.zeroEventCount > 0 && !homes.overflow && homes.partialValue < 1 << 40
             && layout.spareCount < 1 << 32
+    }
+
+    /// Whether the zero log is where this program puts one: at a fixed place, or behind the data.
+    private static func isSound(_ area: ZeroArea, _ layout: CacheFileLayout) -> Bool {
+        let places = [layout.zeroLogOffset(0), layout.zeroLogOffset(1)]
+        if places.contains(area.offset) { return Int(area.count) == layout.zeroEventCount }
+        return area.offset >= layout.size && area.offset < 1 << 62 && area.offset % CacheFileLayout.alignment == 0
     }
 
     private static func random(_ count: Int) -> [UInt8] {

@@ -26,6 +26,9 @@ struct CacheFileLayout: Equatable, Sendable {
     /// The smallest block: a disk sector, the unit that is never torn.
     static let blockSizeMin = 512
 
+    /// What no sequence in a file reaches: half of what a record has room for, so that whoever goes on from there does not run out.
+    static let sequenceEnd: UInt64 = 1 << 55
+
     /// The bytes of a block.
     let blockSize: Int
     /// How many blocks have a home.

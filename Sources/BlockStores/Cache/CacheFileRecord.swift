@@ -48,6 +48,7 @@ struct CacheFileRecord: Equatable, Sendable {
         slot = bytes.half(at: 4)
         sequence = bytes.word(at: 8) & (1 << 56 - 1)
         self.kind = kind
+        guard sequence < CacheFileLayout.sequenceEnd else { return nil }
         sector = bytes.half(at: 16)
         nonce = (bytes.word(at: 20), bytes.word(at: 28), bytes.word(at: 36))
         tag = (bytes.word(at: 44), bytes.word(at: 52))

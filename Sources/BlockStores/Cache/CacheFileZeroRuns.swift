@@ -113,7 +113,7 @@ struct CacheFileZeroEvent: Equatable, Sendable {
         guard let kind = Kind(rawValue: bytes.half(at: 16)), check == bytes.word(at: 24) else { return nil }
         let lower = UInt64(bytes.half(at: 0))
         let count = UInt64(bytes.half(at: 4))
-        guard lower + count < 1 << 32 else { return nil }
+        guard lower + count < 1 << 32, bytes.word(at: 8) < CacheFileLayout.sequenceEnd else { return nil }
         self.init(kind, lower..<lower + count, bytes.word(at: 8))
     }
 
