@@ -51,6 +51,11 @@ final class CacheFileLocalDisk: CacheFileDisk {
             throw Self.refusal(.notACacheFile, path, "it is no regular file; name another one")
         }
         try lock()
+        // Between the two a process that had the file may have put a new one in its place, and ended.
+        var named = stat()
+        guard lstat(path, &named) == 0, named.st_ino == status.st_ino, named.st_dev == status.st_dev else {
+            throw Self.refusal(.inUse, path, "another process has just replaced it; try again")
+        }
         if access == .writing { try openAgain() }
     }
 
