@@ -12,7 +12,7 @@ extension BlockCache {
         /// Whoever waited for the grant of a copy.
         var copiers: [Parking<Bool>.Wakeup] = []
         /// Whoever waited for room.
-        var writers: [Parking<Bool>.Wakeup] = []
+        var writers: [Parking<RoomAnswer>.Wakeup] = []
         /// Whoever waited for a block from the store.
         var fetchers: [Parking<FetchAnswer>.Wakeup] = []
         /// Whoever waited for a flush.
@@ -169,6 +169,11 @@ extension BlockCache {
     func lineUp(_ state: inout State) -> UInt64 {
         let number = state.machine.makeNumber()
         state.writers.expect(number)
+        if let lost = state.lostVolume {
+            // Whoever looked before it was known has missed its end.
+            _ = state.writers.answer(number, .failed(lost))
+            return number
+        }
         state.writersInLine.append(number)
         state.machine.isRoomWanted = true
         return number
@@ -176,16 +181,19 @@ extension BlockCache {
 
     /// Waits in the line.
     ///
-    /// - Throws: `.cancelled`.
+    /// - Throws: `.cancelled`; `.fenced` once the store has said that the volume is somebody else's: then no room is made any more.
     func room(_ number: UInt64, of block: BlockNumber) async throws(BlockStoreError) {
-        let hasRoom = await withTaskCancellationHandler {
+        let answer = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 state.withLock { $0.writers.park(number, continuation) }?()
             }
         } onCancel: {
-            state.withLock { $0.writers.answer(number, false) }?()
+            state.withLock { $0.writers.answer(number, .cancelled) }?()
         }
-        guard hasRoom else {
+        switch answer {
+        case .admitted: break
+        case .failed(let error): throw error
+        case .cancelled:
             throw BlockStoreError(.cancelled, "cannot write block \(block): cancelled while the cache was full of unsaved blocks")
         }
     }
@@ -207,14 +215,19 @@ extension BlockCache {
     ///
     /// To be called after everything that makes room. Each of those admitted asks again, and what it turns out not to need is passed
     /// on then (``returnAdmission(_:)``). Who finds that others were faster lines up again.
-    func admitWriters(_ state: inout State) -> [Parking<Bool>.Wakeup] {
+    func admitWriters(_ state: inout State) -> [Parking<RoomAnswer>.Wakeup] {
         guard state.machine.isRoomWanted else { return [] }
-        var wakeups: [Parking<Bool>.Wakeup] = []
+        var wakeups: [Parking<RoomAnswer>.Wakeup] = []
+        if let lost = state.lostVolume {
+            while let number = state.writersInLine.popFirst() {
+                if let wakeup = state.writers.answer(number, .failed(lost)) { wakeups.append(wakeup) }
+            }
+        }
         var room = state.machine.roomCount - state.admittedCount
         while room > 0, let number = state.writersInLine.popFirst() {
             // It may have been cancelled.
             guard state.writers.waits(number) else { continue }
-            if let wakeup = state.writers.answer(number, true) { wakeups.append(wakeup) }
+            if let wakeup = state.writers.answer(number, .admitted) { wakeups.append(wakeup) }
             state.admittedCount += 1
             room -= 1
         }
@@ -223,7 +236,7 @@ extension BlockCache {
     }
 
     /// A writer that was admitted has asked again: what it left of the room is for the next one; under the lock.
-    func returnAdmission(_ state: inout State) -> [Parking<Bool>.Wakeup] {
+    func returnAdmission(_ state: inout State) -> [Parking<RoomAnswer>.Wakeup] {
         state.admittedCount -= 1
         return admitWriters(&state)
     }

@@ -236,14 +236,17 @@ extension BlockCache {
                 throw error
             }
         }
-        let start = state.withLock { state in
+        let wakeups = state.withLock { state in
             state.zeroIntents[intent] = nil
             let start = state.machine.beginZero(blocks, now: timeline.now)
+            var wakeups = Wakeups()
+            wakeups.copiers = start.revoked.compactMap { state.copiers.answer($0, false) }
             // What was dirty is not any more.
-            return (start.releases, start.revoked.compactMap { state.copiers.answer($0, false) } + admitWriters(&state))
+            wakeups.writers = admitWriters(&state)
+            wakeups.releases = start.releases
+            return wakeups
         }
-        for wakeup in start.1 { wakeup() }
-        finish(releasing: start.0)
+        finish(wakeups)
         doorbell.ring()
     }
 

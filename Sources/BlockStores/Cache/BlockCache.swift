@@ -35,8 +35,8 @@ public final class BlockCache: PartialBlockStore {
         var fetchersOf: [BlockNumber: [UInt64]] = [:]
         /// What raises the fetches that were begun before anybody waited for them.
         var escalations: [BlockNumber: IOEscalation] = [:]
-        /// Whoever waits for room. True: start over. False: cancelled.
-        var writers = Parking<Bool>()
+        /// Whoever waits for room.
+        var writers = Parking<RoomAnswer>()
         /// The writers that wait for room, first come first.
         var writersInLine = FIFOQueue<UInt64>()
         /// How many of them were let go on and have not asked again: there is room for them.
@@ -90,6 +90,16 @@ public final class BlockCache: PartialBlockStore {
         case unkept(BlockContents?, BlockStoreError)
         /// It could not be read.
         case failed(BlockStoreError)
+    }
+
+    /// What comes of waiting for room.
+    enum RoomAnswer: Sendable {
+        /// There is some: start over.
+        case admitted
+        /// There will be none, since the store takes nothing any more.
+        case failed(BlockStoreError)
+        /// The caller does not wait any more.
+        case cancelled
     }
 
     /// What comes of waiting until a block's older slots are released.

@@ -206,6 +206,43 @@ import Testing
         }
     }
 
+    @Test("writers that wait for room when somebody else takes the volume fail, and nobody begins to wait afterwards")
+    func fencedWhileFull() throws {
+        let puts = BlockGate { $0.verb == .write && $0.phase == .arrived }
+        let hook: MemoryBlockStore.Hook = { call async throws(BlockStoreError) in
+            try await puts.pass(call)
+            if call.verb == .write { throw BlockStoreError(.fenced, "planned loss of the volume") }
+        }
+        try CacheFixture.run(.test(slots: 2), hook: hook) { fixture in
+            for block in 0..<2 { try await fixture.write(1, of: block) }
+            let codes = Shared<[BlockStoreError.Code?]>([])
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                for block in 2..<6 {
+                    tasks.addTask {
+                        let failure = await #expect(throws: BlockStoreError.self) { try await fixture.write(1, of: block) }
+                        codes.withLock { $0.append(failure?.code) }
+                    }
+                }
+                await puts.waitUntilHeld(2)
+                try await fixture.pass(.seconds(10))
+                #expect(codes.withLock { $0.isEmpty })
+                puts.open()
+                try await fixture.pass(.seconds(60))
+                #expect(codes.withLock { $0 } == [.fenced, .fenced, .fenced, .fenced])
+                // As one that looked before it was known.
+                let number = fixture.cache.state.withLock { fixture.cache.lineUp(&$0) }
+                let late = await #expect(throws: BlockStoreError.self) {
+                    try await fixture.cache.room(number, of: BlockNumber(6))
+                }
+                #expect(late?.code == .fenced)
+                tasks.cancelAll()
+                while await tasks.nextResult() != nil {}
+            }
+            #expect(fixture.cache.unsavedCount == 2)
+            #expect(try await fixture.read(of: 1).first == 1, "reads go on")
+        }
+    }
+
     @Test("a flush fails for a local disk that cannot be read, and keeps everything")
     func unreadable() throws {
         let storage = try FaultyCacheStorage(slotCount: 4)
