@@ -69,7 +69,7 @@ extension BlockCache {
         var hasFailed = false
         while true {
             do throws(BlockStoreError) {
-                try await next.flush(scope)
+                try await confirmBelow(scope, deadline: deadline)
                 if hasFailed { report(nil, doing: "confirm what was written") }
                 return
             } catch {
@@ -83,6 +83,38 @@ extension BlockCache {
             } catch {
                 throw BlockStoreError(.cancelled, "cancelled while waiting until the store has the data", cause: error)
             }
+        }
+    }
+
+    /// Flushes the store below. At the deadline that is cancelled: its own repetitions may take much longer.
+    private func confirmBelow(_ scope: FlushScope, deadline: Duration?) async throws(BlockStoreError) {
+        guard let deadline else { return try await next.flush(scope) }
+        let (next, timeline) = (next, timeline)
+        let outcome = await withTaskGroup(of: Result<Void, BlockStoreError>?.self) { group in
+            group.addTask {
+                do throws(BlockStoreError) {
+                    return .success(try await next.flush(scope))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            group.addTask {
+                do {
+                    try await timeline.sleep(until: deadline)
+                } catch {
+                    // The flush has ended, or the caller does not wait any more.
+                }
+                return nil
+            }
+            var outcome: Result<Void, BlockStoreError>?
+            for await end in group {
+                group.cancelAll()
+                if let end { outcome = end }
+            }
+            return outcome
+        }
+        if case .failure(let error) = outcome {
+            throw error.code == .cancelled && timeline.now >= deadline ? flushTimedOut : error
         }
     }
 

@@ -268,6 +268,42 @@ import Testing
         }
     }
 
+    @Test("a store that leaves a confirmation without an answer holds up a flush no longer than it may wait")
+    func flushBelowHangs() throws {
+        let isDown = Shared(true)
+        let hook: MemoryBlockStore.Hook = { call async throws(BlockStoreError) in
+            guard call.verb == .flush, isDown.withLock({ $0 }) else { return }
+            // Nobody rings: it ends when the task is cancelled.
+            await Doorbell().wait()
+            throw BlockStoreError(.cancelled, "planned end of a request without an answer")
+        }
+        try CacheFixture.run(.test(slots: 8) { $0.flushTimeout = .seconds(20) }, hook: hook) { fixture in
+            let code = Shared<BlockStoreError.Code?>(nil)
+            try await fixture.write(1, of: 0)
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                tasks.addTask {
+                    let late = await #expect(throws: BlockStoreError.self) { try await fixture.cache.flush(.everything) }
+                    code.withLock { $0 = late?.code }
+                }
+                try await fixture.pass(.seconds(19))
+                #expect(code.withLock { $0 } == nil)
+                try await fixture.pass(.seconds(2))
+                #expect(code.withLock { $0 } == .timedOut)
+                tasks.addTask {
+                    let cancelled = await #expect(throws: BlockStoreError.self) { try await fixture.cache.flush(.everything) }
+                    code.withLock { $0 = cancelled?.code }
+                }
+                try await fixture.pass(.seconds(1))
+                tasks.cancelAll()
+                while await tasks.nextResult() != nil {}
+                #expect(code.withLock { $0 } == .cancelled)
+            }
+            isDown.withLock { $0 = false }
+            try await fixture.cache.flush(.everything)
+            #expect(fixture.stored(0).first == 1)
+        }
+    }
+
     @Test("a flush of some blocks sends these before their time, and no others")
     func flushOfBlocks() throws {
         try CacheFixture.run(.test(slots: 8) { $0.writeDelay = .seconds(100) }) { fixture in
