@@ -203,6 +203,8 @@ extension BlockCache {
         }
         finish(wakeups)
         if mends, let error = outcome.failure?.error { return warnOfDamage(error) }
+        // One that was given up has perhaps not even been sent, and says nothing about the store.
+        if case .success(nil) = outcome { return }
         report(outcome.failure?.error, doing: "write block \(block) back")
     }
 
