@@ -47,6 +47,21 @@ static inline int linux_get_dumpable(void) { return prctl(PR_GET_DUMPABLE, 0, 0,
 // Sets the name that ps(1) shows for the calling thread; at most 15 bytes count.
 static inline int linux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
+// sched_setattr(2), which glibc 2.36 does not have: tells the scheduler that the calling thread runs for `nanoseconds` at a time, so that it
+// gets the processor sooner after a wait, and no more of it. Linux 6.12; an older one takes no notice.
+static inline int linux_set_time_slice(uint64_t nanoseconds) {
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {.size = sizeof attributes};
+    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0) return -1;
+    attributes.runtime = nanoseconds;
+    return (int)syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
 // renameat2(2) on absolute paths; the libc wrapper needs _GNU_SOURCE.
 static inline int linux_rename_no_replace(const char *from, const char *to) {
     return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
