@@ -137,13 +137,38 @@ extension BlockCache {
         }
     }
 
-    /// Brings everything to the store, whatever ``CacheSettings/flushMode`` says; for the end. From now on nothing is delayed.
+    /// Brings everything to the store, whatever ``CacheSettings/flushMode`` says; for the end.
     ///
-    /// - Throws: As ``flush(_:)``; may be called again.
+    /// From now on nothing is delayed, and no write and no zeroing is taken, those that wait for room included: there may be some
+    /// when a mount was broken off, and whoever drains gives the volume away afterwards. Reads and flushes go on.
+    ///
+    /// On return nothing is unsaved, and nothing will be.
+    ///
+    /// - Throws: As ``flush(_:)``; may be called again, and takes nothing in between.
     public func drain() async throws(BlockStoreError) {
-        state.withLock { $0.machine.beginDraining() }
+        let refused = state.withLock { state in
+            state.closing = BlockStoreError(.io, "nothing is taken any more: the mount is at its end")
+            state.machine.beginDraining()
+            return admitWriters(&state)
+        }
+        for wakeup in refused { wakeup() }
         doorbell.ring()
+        try await waitForTakers()
         try await flushToStore(.everything)
+    }
+
+    /// How long apart it is looked whether a write is still being copied, which takes microseconds, or an fdatasync(2).
+    private static let takersPause = Duration.milliseconds(1)
+
+    /// Waits until what was let in before the refusal is taken: a flush that began earlier would not wait for it.
+    private func waitForTakers() async throws(BlockStoreError) {
+        while state.withLock({ $0.isTaking }) {
+            do {
+                try await timeline.sleep(until: timeline.now + Self.takersPause)
+            } catch {
+                throw BlockStoreError(.cancelled, "cancelled while the last writes were copied", cause: error)
+            }
+        }
     }
 
     /// Commits the storage; what was released before may be used again.

@@ -169,9 +169,9 @@ extension BlockCache {
     func lineUp(_ state: inout State) -> UInt64 {
         let number = state.machine.makeNumber()
         state.writers.expect(number)
-        if let lost = state.lostVolume {
-            // Whoever looked before it was known has missed its end.
-            _ = state.writers.answer(number, .failed(lost))
+        if let refusal = state.refusal {
+            // Whoever looked before it was known has missed the end of the line.
+            _ = state.writers.answer(number, .failed(refusal))
             return number
         }
         state.writersInLine.append(number)
@@ -181,7 +181,8 @@ extension BlockCache {
 
     /// Waits in the line.
     ///
-    /// - Throws: `.cancelled`; `.fenced` once the store has said that the volume is somebody else's: then no room is made any more.
+    /// - Throws: `.cancelled`; `.fenced` once the store has said that the volume is somebody else's: then no room is made any more;
+    ///   `.io` once ``drain()`` has begun.
     func room(_ number: UInt64, of block: BlockNumber) async throws(BlockStoreError) {
         let answer = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -218,9 +219,9 @@ extension BlockCache {
     func admitWriters(_ state: inout State) -> [Parking<RoomAnswer>.Wakeup] {
         guard state.machine.isRoomWanted else { return [] }
         var wakeups: [Parking<RoomAnswer>.Wakeup] = []
-        if let lost = state.lostVolume {
+        if let refusal = state.refusal {
             while let number = state.writersInLine.popFirst() {
-                if let wakeup = state.writers.answer(number, .failed(lost)) { wakeups.append(wakeup) }
+                if let wakeup = state.writers.answer(number, .failed(refusal)) { wakeups.append(wakeup) }
             }
         }
         var room = state.machine.roomCount - state.admittedCount

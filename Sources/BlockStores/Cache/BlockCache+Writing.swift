@@ -29,7 +29,7 @@ extension BlockCache {
         // Zeros and edges take the long way; so do writes that have to wait for the store.
         guard span.edges.isEmpty, !settings.isSynchronous, !isAllZero(bytes) else { return false }
         let step: CacheStateMachine.WriteStep = state.withLock { state in
-            guard state.lostVolume == nil else { return .full }
+            guard state.refusal == nil else { return .full }
             return state.machine.beginWrite(to: block, span.sectors, edges: [], isZeros: false, waits: false) {
                 isZeroBelow(block)
             }
@@ -49,7 +49,7 @@ extension BlockCache {
     /// Writes a part of a block; see ``PartialBlockStore/write(_:at:of:_:)``.
     ///
     /// - Throws: `.cancelled`; what reading the block throws, if bytes beside the write are needed; what the storage throws;
-    ///   `.fenced` once the store has said that the volume is somebody else's.
+    ///   `.fenced` once the store has said that the volume is somebody else's; `.io` once ``drain()`` has begun.
     public func write(
         _ contents: BlockContents, at range: Range<Int>, of block: BlockNumber, _ context: IOContext
     ) async throws(BlockStoreError) {
@@ -82,9 +82,13 @@ extension BlockCache {
         let wasAdmitted = course.isAdmitted
         course.isAdmitted = false
         let (step, number, admitted) = state.withLock { state in
-            let step = state.machine.beginWrite(
-                to: block, span.sectors, edges: span.edges, isZeros: isZeros, waits: true, counts: !course.isCounted
-            ) { isZeroBelow(block) }
+            // Who is refused lines up, and is told there why.
+            let step =
+                state.refusal != nil
+                ? .full
+                : state.machine.beginWrite(
+                    to: block, span.sectors, edges: span.edges, isZeros: isZeros, waits: true, counts: !course.isCounted
+                ) { isZeroBelow(block) }
             let number = prepareToWait(step, block, &state)
             return (step, number, wasAdmitted ? returnAdmission(&state) : [])
         }
@@ -206,7 +210,7 @@ extension BlockCache {
     /// Zeroes blocks: they are zeros from now on, and the store hears of it later. See ``BlockStore/zero(_:_:)``.
     ///
     /// - Throws: What the storage throws, `.cancelled`; then each of the blocks is old or zero. `.fenced` once the store has said that
-    ///   the volume is somebody else's.
+    ///   the volume is somebody else's; `.io` once ``drain()`` has begun.
     public func zero(_ blocks: BlockSet, _ context: IOContext) async throws(BlockStoreError) {
         guard !blocks.isEmpty else { return }
         try failIfLost()
@@ -222,9 +226,10 @@ extension BlockCache {
 extension BlockCache {
     /// Gives up what is held of `blocks`, which are zeros from now on.
     private func beginZero(_ blocks: BlockSet) throws(BlockStoreError) {
-        let intent = state.withLock { state in
+        let intent = try state.withLock { state throws(BlockStoreError) in
+            if let refusal = state.refusal { throw refusal }
             let number = state.machine.makeNumber()
-            if storage.isPersistent { state.zeroIntents[number] = ZeroIntent(blocks: blocks, mark: storage.mark) }
+            state.zeroIntents[number] = ZeroIntent(blocks: blocks, mark: storage.mark)
             return number
         }
         // In this order: what is written after the record and before the slots are given up is not lost by it, only older.
@@ -278,7 +283,7 @@ extension BlockCache {
     }
 }
 
-/// A zeroing that is being recorded.
+/// A zeroing that was let in and is not done yet; it may be on its way into the storage's records.
 struct ZeroIntent {
     /// What is zeroed.
     let blocks: BlockSet

@@ -46,12 +46,18 @@ public final class BlockCache: PartialBlockStore {
         var successorsOf: [BlockNumber: [UInt64]] = [:]
         /// Whoever waits for a flush.
         var flushers = Parking<FlushAnswer>()
-        /// Blocks whose zeroing is being recorded: what was recorded of an earlier one is kept until that is done.
+        /// Blocks that are being zeroed: what was recorded of an earlier zeroing is kept until that is done.
         var zeroIntents: [UInt64: ZeroIntent] = [:]
         /// Blocks of which an upload found a damaged sector that the store has, and that have not reached the store since.
         var mended: Set<BlockNumber> = []
         /// Since when somebody else has the volume, as the store has said: nothing more is taken.
         var lostVolume: BlockStoreError?
+        /// Since when everything is brought to the store for the end: nothing more is taken.
+        var closing: BlockStoreError?
+        /// Why no write and no zeroing is taken any more.
+        var refusal: BlockStoreError? { lostVolume ?? closing }
+        /// Whether some were let in before and are not taken yet. Copies from the store, as short, count too.
+        var isTaking: Bool { !zeroIntents.isEmpty || machine.copies.contains { $0.isExclusive } }
         /// The histograms.
         var times = Times()
         /// What the log was told of failures.
@@ -96,7 +102,7 @@ public final class BlockCache: PartialBlockStore {
     enum RoomAnswer: Sendable {
         /// There is some: start over.
         case admitted
-        /// There will be none, since the store takes nothing any more.
+        /// Nothing is taken any more.
         case failed(BlockStoreError)
         /// The caller does not wait any more.
         case cancelled

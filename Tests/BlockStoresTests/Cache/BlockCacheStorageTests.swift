@@ -273,7 +273,7 @@ import Testing
 }
 
 /// What a test holds tasks at, until it opens it for good.
-private final class Gate: Sendable {
+final class Gate: Sendable {
     private let state = Mutex<(isOpen: Bool, waiting: [CheckedContinuation<Void, Never>])>((false, []))
 
     func pass() async {
