@@ -5,6 +5,21 @@ internal import DataPath
 
 /// What the cache says of many blocks at once: which are zeros, what an earlier run left, how much there is.
 extension CacheStateMachine {
+    /// What is counted; each as in ``BlockCacheStatistics``.
+    struct Counters: Sendable {
+        var initialSize: UInt64 = 0
+        var readHits: UInt64 = 0
+        var readMisses: UInt64 = 0
+        var writeHits: UInt64 = 0
+        var writeMisses: UInt64 = 0
+        var verified: UInt64 = 0
+        var mismatches: UInt64 = 0
+        var readAheads: UInt64 = 0
+        var uploads: UInt64 = 0
+        var failedUploads: UInt64 = 0
+        var writerWaits: UInt64 = 0
+    }
+
     // MARK: Extents
 
     /// The store below is about to be asked for extents; changes are noted until the answer has been laid over.

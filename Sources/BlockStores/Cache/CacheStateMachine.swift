@@ -138,22 +138,6 @@ struct CacheStateMachine: Sendable {
         }
     }
 
-    /// The lines that a slot can stand in.
-    enum List: Int, Sendable, CaseIterable {
-        /// Clean, least recently used first.
-        case clean
-        /// The same for protected blocks.
-        case protected
-        /// Clean, but not to be given away before a commit that begins now; cleaned first first.
-        case unsettled
-        /// Dirty, first written first.
-        case dirty
-        /// Dirty after a failed upload, first failed first.
-        case failed
-        /// Dirty and wanted by a flush.
-        case urgent
-    }
-
     /// A stretch between two flushes.
     typealias Epoch = UInt64
 
@@ -225,21 +209,6 @@ struct CacheStateMachine: Sendable {
     /// What was done.
     var counters = Counters()
 
-    /// What is counted; each as in ``BlockCacheStatistics``.
-    struct Counters: Sendable {
-        var initialSize: UInt64 = 0
-        var readHits: UInt64 = 0
-        var readMisses: UInt64 = 0
-        var writeHits: UInt64 = 0
-        var writeMisses: UInt64 = 0
-        var verified: UInt64 = 0
-        var mismatches: UInt64 = 0
-        var readAheads: UInt64 = 0
-        var uploads: UInt64 = 0
-        var failedUploads: UInt64 = 0
-        var writerWaits: UInt64 = 0
-    }
-
     /// An empty cache.
     init(_ limits: Limits) {
         self.limits = limits
@@ -265,146 +234,6 @@ struct CacheStateMachine: Sendable {
     /// The slot of `block`, if it is held.
     func slot(of block: BlockNumber) -> CacheSlot? { index.find(block) }
 
-    // MARK: Slots
-
-    /// Gives `block`, which is not held, a slot: a free one, or that of the least recently used clean block.
-    ///
-    /// - Returns: Nil when everything is dirty or in use.
-    mutating func allocate(for block: BlockNumber) -> CacheSlot? {
-        guard let slot = takeSlot() else { return nil }
-        entries[slot] = Entry(block: block, state: .filling)
-        index.insert(slot, for: block)
-        return slot
-    }
-
-    private mutating func takeSlot() -> CacheSlot? {
-        if let slot = freeSlots.popLast() { return slot }
-        if entries.count < limits.slotCount { return entries.append(Entry()) }
-        guard let slot = evictable(in: .clean) ?? evictable(in: .protected) else { return nil }
-        evict(slot)
-        return slot
-    }
-
-    /// Whether ``allocate(for:)`` would find a slot.
-    var hasRoom: Bool {
-        !freeSlots.isEmpty || entries.count < limits.slotCount || evictable(in: .clean) != nil || evictable(in: .protected) != nil
-    }
-
-    /// How many blocks more may get a slot and become dirty now.
-    var roomCount: Int {
-        guard dirtyCount < limits.dirtyMax else { return 0 }
-        let copied = Set(copies.map(\.slot)).count { entries[$0].list == .clean || entries[$0].list == .protected }
-        let evictableCount = lists.count(of: .clean) + lists.count(of: .protected) - copied
-        return min(limits.dirtyMax - dirtyCount, freeSlots.count + limits.slotCount - entries.count + evictableCount)
-    }
-
-    /// The first slot of a list of settled clean ones that nobody copies from or to. Passes over no more slots than are copied.
-    private func evictable(in list: List) -> CacheSlot? {
-        var candidate = lists.first(of: list)
-        while let slot = candidate {
-            if !isBeingCopied(slot) { return slot }
-            candidate = lists.next(after: slot)
-        }
-        return nil
-    }
-
-    /// Takes a clean slot away from its block; the caller says what becomes of it.
-    mutating func evict(_ slot: CacheSlot) {
-        precondition(entries[slot].state == .clean, "only clean blocks are evicted")
-        unlist(slot)
-        index.remove(entries[slot].block)
-        // It may have been uploaded since the store below was asked, and then nothing else tells that it is data.
-        for query in extentQueries.keys { extentQueries[query]?.insert(entries[slot].block) }
-        valid.clear(slot)
-        entries[slot] = Entry()
-    }
-
-    /// Gives up a clean slot without need: the storage must hear of it, or it would have two slots of the block one day.
-    mutating func giveUp(_ slot: CacheSlot) -> Release {
-        let release = Release(slot: slot, block: entries[slot].block, wasDirty: !isSettled(slot))
-        evict(slot)
-        unreleased[release.block, default: 0] += 1
-        entries[slot] = Entry(block: release.block, state: .released)
-        return release
-    }
-
-    /// Makes a slot free that belongs to no block any more.
-    mutating func free(_ slot: CacheSlot) {
-        entries[slot] = Entry()
-        freeSlots.append(slot)
-    }
-
-    /// Evicts what was unused for too long.
-    ///
-    /// - Returns: What the storage is to be told, for the first time or again.
-    mutating func expire(now: Duration) -> [Release] {
-        var releases = takeFailedReleases(now: now)
-        guard let keptFor = limits.keptFor else { return releases }
-        let limit = (now - keptFor).microseconds
-        for list in [List.unsettled, .clean, .protected] {
-            while let slot = lists.first(of: list), entries[slot].time <= limit, !isBeingCopied(slot) {
-                releases.append(giveUp(slot))
-            }
-        }
-        return releases
-    }
-
-    // MARK: Lines
-
-    /// Takes the slot out of the line it stands in.
-    mutating func unlist(_ slot: CacheSlot) {
-        guard let list = entries[slot].list else { return }
-        lists.remove(slot, from: list)
-        entries[slot].list = nil
-    }
-
-    /// Puts the slot at the end of a line.
-    mutating func enlist(_ slot: CacheSlot, in list: List) {
-        unlist(slot)
-        lists.append(slot, to: list)
-        entries[slot].list = list
-    }
-
-    /// The block is as the store has it.
-    mutating func becomeClean(_ slot: CacheSlot, now: Duration) {
-        entries[slot].state = .clean
-        touch(slot, now: now)
-    }
-
-    /// A clean block was used: it is evicted last.
-    mutating func touch(_ slot: CacheSlot, now: Duration) {
-        guard entries[slot].state == .clean else { return }
-        entries[slot].time = now.microseconds
-        guard isSettled(slot) else {
-            // Where it stands says since when it is clean, not when it was used.
-            if entries[slot].list != .unsettled { enlist(slot, in: .unsettled) }
-            return
-        }
-        let list = cleanList(of: slot)
-        if entries[slot].list == list { lists.moveToEnd(slot, of: list) } else { enlist(slot, in: list) }
-    }
-
-    /// A commit has succeeded: what was clean before it began may be given away.
-    mutating func settleClean() {
-        while let slot = lists.first(of: .unsettled), isSettled(slot) { enlist(slot, in: cleanList(of: slot)) }
-    }
-
-    private func cleanList(of slot: CacheSlot) -> List {
-        Int(entries[slot].block.rawValue) < limits.protectedCount ? .protected : .clean
-    }
-
-    /// The block, which is dirty, waits for its upload; with due time and epoch as they stand.
-    mutating func becomeDirty(_ slot: CacheSlot) {
-        let block = entries[slot].block
-        guard uploads[block] == nil, !isBeingZeroed(block) else {
-            unlist(slot)
-            entries[slot].state = .waiting
-            return
-        }
-        entries[slot].state = .dirty
-        let isUrgent = entries[slot].epoch <= flushedEpoch || isDraining || isWanted(block, entries[slot].epoch)
-        enlist(slot, in: isUrgent ? .urgent : .dirty)
-    }
 }
 
 extension Duration {
@@ -412,30 +241,5 @@ extension Duration {
     var microseconds: Int64 {
         let (seconds, attoseconds) = components
         return seconds * 1_000_000 + attoseconds / 1_000_000_000_000
-    }
-}
-
-/// One value for each slot that was ever used, addressed by slot.
-struct SlotArray<Element: Sendable>: Sendable {
-    private var elements: [Element] = []
-
-    /// How many slots have a value.
-    var count: Int { elements.count }
-
-    /// The slots that have a value.
-    var slots: some Sequence<CacheSlot> { (0..<UInt32(elements.count)).lazy.map(CacheSlot.init(rawValue:)) }
-
-    /// Gives the next slot a value.
-    ///
-    /// - Returns: That slot.
-    mutating func append(_ element: Element) -> CacheSlot {
-        elements.append(element)
-        return CacheSlot(rawValue: UInt32(elements.count - 1))
-    }
-
-    /// The value of a slot.
-    subscript(slot: CacheSlot) -> Element {
-        get { elements[Int(slot.rawValue)] }
-        _modify { yield &elements[Int(slot.rawValue)] }
     }
 }
