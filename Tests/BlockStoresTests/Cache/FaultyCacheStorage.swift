@@ -31,10 +31,15 @@ final class FaultyCacheStorage: CacheStorage {
     private let state = Mutex(State())
     /// What a write waits for; a write that cannot wait then says so.
     private let gate: (@Sendable (Call) async -> Void)?
+    /// What a commit waits for.
+    private let commitGate: (@Sendable () async -> Void)?
 
-    init(slotCount: Int, gate: (@Sendable (Call) async -> Void)? = nil) throws {
+    init(
+        slotCount: Int, gate: (@Sendable (Call) async -> Void)? = nil, commitGate: (@Sendable () async -> Void)? = nil
+    ) throws {
         memory = try MemoryCacheStorage(slotCount: slotCount, blockSize: CacheFixture.blockSize)
         self.gate = gate
+        self.commitGate = commitGate
     }
 
     /// What was asked of it, in order.
@@ -125,5 +130,8 @@ final class FaultyCacheStorage: CacheStorage {
         state.withLock { $0.zeros = $0.zeros.subtracting(blocks) }
     }
 
-    func commit() async throws(BlockStoreError) { try note(.commit) }
+    func commit() async throws(BlockStoreError) {
+        try note(.commit)
+        await commitGate?()
+    }
 }
