@@ -51,6 +51,11 @@ public protocol BlockStore: Sendable {
     /// - Concurrency: takes no lock that is held over I/O. Safe with every other verb.
     func readNow(_ block: BlockNumber) -> BlockContents?
 
+    /// Whether ``readNow(_:)`` would say zero, for a layer above that answers by itself.
+    ///
+    /// - Parameter use: What is done with the answer; only for the counts.
+    func isKnownZero(_ block: BlockNumber, for use: ZeroUse) -> Bool
+
     /// Writes one whole block.
     ///
     /// - Parameter contents: Exactly `blockSize` bytes, or `.zero`. Bytes that are all zeros count as zero.
@@ -78,4 +83,21 @@ public protocol BlockStore: Sendable {
     /// - Returns: Extents that cover `blocks` exactly, in order, neighbours of different kinds. What is not known is data.
     /// - Throws: Only what a layer's own local storage can fail with.
     func extents(in blocks: BlockRange) async throws(BlockStoreError) -> [BlockExtent]
+}
+
+/// What a layer that asks for known zeros does if the block is one.
+public enum ZeroUse: Sendable {
+    /// It answers a read.
+    case read
+    /// It takes a write of zeros without doing anything.
+    case write
+    /// It spares itself a request that nobody waits for, or a fetch.
+    case planning
+}
+
+extension BlockStore {
+    /// Asks ``readNow(_:)``: right for layers that count no zeros.
+    public func isKnownZero(_ block: BlockNumber, for use: ZeroUse) -> Bool {
+        if case .zero? = readNow(block) { true } else { false }
+    }
 }

@@ -51,6 +51,12 @@ public final class CheckedStore: BlockStore {
         return answer
     }
 
+    /// Asks below; see ``BlockStore/isKnownZero(_:for:)``. Not traced.
+    public func isKnownZero(_ block: BlockNumber, for use: ZeroUse) -> Bool {
+        demand(violation(ofBlock: block))
+        return next.isKnownZero(block, for: use)
+    }
+
     /// Checks the order of mutations, writes below and checks the answer; see ``BlockStore/write(_:to:_:)``.
     public func write(
         _ contents: BlockContents, to block: BlockNumber, _ context: IOContext

@@ -23,6 +23,9 @@ public struct ReadOnlyStore: BlockStore {
     /// Reads below; see ``BlockStore/readNow(_:)``.
     public func readNow(_ block: BlockNumber) -> BlockContents? { next.readNow(block) }
 
+    /// Asks below; see ``BlockStore/isKnownZero(_:for:)``.
+    public func isKnownZero(_ block: BlockNumber, for use: ZeroUse) -> Bool { next.isKnownZero(block, for: use) }
+
     /// Fails.
     ///
     /// - Throws: `.readOnly`; the block is what it was.

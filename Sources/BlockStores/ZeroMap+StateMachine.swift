@@ -115,6 +115,17 @@ extension ZeroMap {
             return true
         }
 
+        /// Whether `block` is a known zero; counts what comes of it.
+        mutating func isZero(_ block: BlockNumber, for use: ZeroUse) -> Bool {
+            guard zeros.contains(block) else { return false }
+            switch use {
+            case .read: readHits += 1
+            case .write: writeHits += 1
+            case .planning: break
+            }
+            return true
+        }
+
         /// A read of `block` goes down.
         mutating func beginRead(of block: BlockNumber) -> ReadTicket {
             guard !isBeingChanged(block) else { return ReadTicket(cohort: nil) }

@@ -61,6 +61,11 @@ public final class ZeroMap: BlockStore {
         return next.readNow(block)
     }
 
+    /// Looks at the map, then below; see ``BlockStore/isKnownZero(_:for:)``.
+    public func isKnownZero(_ block: BlockNumber, for use: ZeroUse) -> Bool {
+        state.withLock { $0.isZero(block, for: use) } || next.isKnownZero(block, for: use)
+    }
+
     /// Writes one block; zeros over a known zero need nobody else. See ``BlockStore/write(_:to:_:)``.
     public func write(
         _ contents: BlockContents, to block: BlockNumber, _ context: IOContext

@@ -30,7 +30,7 @@ extension BlockCache {
             // A clock takes longer than the rest of this.
             let began = state.times.isNextHitTimed ? timeline.now : nil
             let now = began ?? (settings.keptFor == nil ? .zero : timeline.now)
-            let step = state.machine.beginRead(of: block, sectors, waits: false, now: now) { isZeroBelow(block) }
+            let step = state.machine.beginRead(of: block, sectors, waits: false, now: now) { isZeroBelow(block, for: .read) }
             if case .miss = step { return (step, false, began) }
             return (step, note(block, &state), began)
         }
@@ -70,7 +70,7 @@ extension BlockCache {
             let (step, number) = state.withLock { state in
                 let step = state.machine.beginRead(
                     of: block, sectors, waits: true, counts: !isCounted, now: began
-                ) { isZeroBelow(block) }
+                ) { isZeroBelow(block, for: .read) }
                 if !hasMissed { rings = note(block, &state) }
                 if case .miss = step, failure != nil { return (step, UInt64(0)) }
                 return (step, prepareToWait(step, block, &state))
@@ -163,7 +163,7 @@ extension BlockCache {
     /// - Returns: Whether the bell has to be rung.
     private func note(_ block: BlockNumber, _ state: inout State) -> Bool {
         let wanted = state.readAhead.note(block..<block.advanced(by: 1))
-        return !wanted.isEmpty && state.machine.readAhead(wanted, isZeroBelow: isZeroBelow)
+        return !wanted.isEmpty && state.machine.readAhead(wanted) { isZeroBelow($0, for: .planning) }
     }
 
     private func noteMiss(since began: Duration) {

@@ -31,7 +31,7 @@ extension BlockCache {
         let step: CacheStateMachine.WriteStep = state.withLock { state in
             guard state.refusal == nil else { return .full }
             return state.machine.beginWrite(to: block, span.sectors, edges: [], isZeros: false, waits: false) {
-                isZeroBelow(block)
+                isZeroBelow(block, for: .planning)
             }
         }
         guard case .copy(let ticket, true, let isNewTenant) = step else { return false }
@@ -88,7 +88,7 @@ extension BlockCache {
                 ? .full
                 : state.machine.beginWrite(
                     to: block, span.sectors, edges: span.edges, isZeros: isZeros, waits: true, counts: !course.isCounted
-                ) { isZeroBelow(block) }
+                ) { isZeroBelow(block, for: .planning) }
             let number = prepareToWait(step, block, &state)
             return (step, number, wasAdmitted ? returnAdmission(&state) : [])
         }

@@ -13,7 +13,7 @@ extension BlockCache {
         guard !blocks.isEmpty else { return }
         try failIfLost()
         let isZeroAlready = blocks.single.map { only in
-            state.withLock { $0.machine.isZeroAlready(only) { isZeroBelow(only) } }
+            state.withLock { $0.machine.isZeroAlready(only) { isZeroBelow(only, for: .write) } }
         }
         if isZeroAlready != true { try beginZero(blocks) }
         try await waitForReleases(in: blocks)

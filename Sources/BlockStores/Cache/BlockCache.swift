@@ -229,7 +229,5 @@ public final class BlockCache: PartialBlockStore {
     }
 
     /// Whether the store below is known to have zeros as `block`. Takes the lock of the layer below under ours; never the other way.
-    func isZeroBelow(_ block: BlockNumber) -> Bool {
-        if case .zero? = next.readNow(block) { true } else { false }
-    }
+    func isZeroBelow(_ block: BlockNumber, for use: ZeroUse) -> Bool { next.isKnownZero(block, for: use) }
 }

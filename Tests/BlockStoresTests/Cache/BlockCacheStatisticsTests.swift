@@ -48,4 +48,18 @@ import Testing
             #expect(Self.counts(fixture) == [0, 0, 0, 6] && fixture.cache.statistics.writerWaits > 0)
         }
     }
+
+    @Test("a known zero counts for the reads and the writes of zeros that it answers, and for nothing that is only planned")
+    func zeros() throws {
+        try CacheFixture.run(.test(slots: 8)) { fixture in
+            for block in 0..<4 { _ = try await fixture.read(of: block) }
+            fixture.zeroMap.resetStatistics()
+            for block in 0..<3 { _ = try await fixture.read(of: block) }
+            #expect([fixture.zeroMap.statistics.readHits, fixture.zeroMap.statistics.writeHits] == [3, 0])
+            try await fixture.write(1, at: 0..<32, of: 0)
+            try await fixture.write(1, at: 5..<9, of: 1)
+            try await fixture.cache.zero(BlockSet(BlockNumber(2)..<BlockNumber(3)), .foreground)
+            #expect([fixture.zeroMap.statistics.readHits, fixture.zeroMap.statistics.writeHits] == [3, 1])
+        }
+    }
 }
