@@ -18,7 +18,8 @@
 # its own: the patch has to follow the code. The tests must pass without any mutant first, or a failure would prove nothing.
 #
 # The copy stands in .build/mutants, so that a second run compiles only what changed. MUTANT_TIMEOUT: seconds for the tests of
-# one mutant [120]. S3BACKER_SIM_SEEDS: how many seeds of the simulation a mutant has to survive [300].
+# one mutant [120], or four times what they take without it, if that is more. S3BACKER_SIM_SEEDS: how many seeds of the
+# simulation a mutant has to survive [300].
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -53,7 +54,8 @@ copy_tree() {
 
 compile() { (cd "$tree" && swift build --build-tests >"$log" 2>&1); }
 
-run_tests() { (cd "$tree" && timeout -k 5 "$limit" swift test --skip-build --disable-xctest --filter "$1" >"$log" 2>&1); }
+# run_tests FILTER SECONDS
+run_tests() { (cd "$tree" && timeout -k 5 "$2" swift test --skip-build --disable-xctest --filter "$1" >"$log" 2>&1); }
 
 if [ $# -gt 0 ]; then
     files=("${@/#/$patches/}")
@@ -64,20 +66,25 @@ else
 fi
 [ ${#files[@]} -gt 0 ] || { echo "check-mutants: no mutants in $patches" >&2 && exit 1; }
 
-filters=''
+declare -A seconds=()
 for file in "${files[@]}"; do
     [ -f "$file" ] || { echo "check-mutants: no file $file" >&2 && exit 2; }
     [ -n "$(field "$file" Mutant)" ] && [ -n "$(field "$file" Tests)" ] ||
         { echo "check-mutants: $file has no line \"Mutant: \" or no line \"Tests: \"" >&2 && exit 2; }
-    filters+="${filters:+|}$(field "$file" Tests)"
+    seconds["$(field "$file" Tests)"]=0
 done
 
 copy_tree
 echo "check-mutants: ${#files[@]} mutants; first the tests without any"
 compile || { tail -n 30 "$log" && echo "check-mutants: the tree does not compile" >&2 && exit 1; }
-run_tests "$filters" || { tail -n 30 "$log" && echo "check-mutants: the tests fail without a mutant" >&2 && exit 1; }
-grep -aE 'Test run with' "$log" || true
-if grep -qaE 'Test run with 0 tests' "$log"; then echo "check-mutants: no test matches" >&2 && exit 1; fi
+for filter in "${!seconds[@]}"; do
+    begun=$SECONDS
+    run_tests "$filter" $((10 * limit)) ||
+        { tail -n 30 "$log" && echo "check-mutants: the tests \"$filter\" fail without a mutant" >&2 && exit 1; }
+    if grep -qaE 'Test run with 0 tests' "$log"; then echo "check-mutants: no test matches \"$filter\"" >&2 && exit 1; fi
+    seconds["$filter"]=$((SECONDS - begun))
+done
+echo "check-mutants: the tests pass, in $SECONDS s"
 
 # Which suites noticed, by the titles that they have in the sources.
 noticed() {
@@ -104,7 +111,9 @@ for file in "${files[@]}"; do
         continue
     fi
     status=0
-    run_tests "$(field "$file" Tests)" || status=$?
+    filter=$(field "$file" Tests)
+    patience=$((4 * ${seconds["$filter"]}))
+    run_tests "$filter" $((patience > limit ? patience : limit)) || status=$?
     case $status in
     0) verdict SURVIVED "$file" "$(field "$file" Mutant)" ;;
     124 | 137) verdict caught "$file" "$(field "$file" Mutant) (the tests hung)" ;;
