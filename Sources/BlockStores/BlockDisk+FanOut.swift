@@ -21,7 +21,7 @@ extension BlockDisk {
         runs.reserveCapacity(blocks.count)
         var missing: [Missing] = []
         for block in blocks {
-            let piece = next.geometry.piece(of: block, in: range)
+            let piece = geometry.piece(of: block, in: range)
             if let contents = next.readNow(piece.range, of: block) {
                 runs.append(Self.run(contents, count: piece.range.count))
             } else {
@@ -54,7 +54,7 @@ extension BlockDisk {
         switch change {
         case .zero(let blocks):
             try await next.zero(blocks, context)
-        case .write(let contents, let piece) where next.geometry.isWhole(piece):
+        case .write(let contents, let piece) where geometry.isWhole(piece):
             _ = try await next.write(contents, to: piece.block, context)
         case .write(let contents, let piece):
             try await next.write(contents, at: piece.range, of: piece.block, context)

@@ -15,6 +15,8 @@ public import DataPath
 public struct BlockDisk: Disk {
     /// The blocks.
     let next: any PartialBlockStore
+    /// The sizes of ``next``, which never change; each request needs them.
+    let geometry: BlockGeometry
     /// How many parts of one request are under way at once.
     let fanOutMax: Int
 
@@ -29,23 +31,24 @@ public struct BlockDisk: Disk {
     public init(over next: any PartialBlockStore, fanOutMax: Int, isReadOnly: Bool) {
         precondition(fanOutMax >= 1, "at least one part has to be under way")
         self.next = next
+        geometry = next.geometry
         self.fanOutMax = fanOutMax
         self.isReadOnly = isReadOnly
     }
 
     /// All bytes of all blocks.
-    public var sizeBytes: UInt64 { next.geometry.sizeBytes }
+    public var sizeBytes: UInt64 { geometry.sizeBytes }
 
     /// The size of a block.
-    public var preferredSizeBytes: Int { next.geometry.blockSize }
+    public var preferredSizeBytes: Int { geometry.blockSize }
 
     /// Reads `range`; see ``Disk/read(_:_:)``.
     public func read(_ range: Range<UInt64>, _ context: IOContext) async throws(BlockStoreError) -> DiskBytes {
         try check(range, "read")
-        let blocks = next.geometry.blocks(touching: range)
+        let blocks = geometry.blocks(touching: range)
         guard blocks.count > 1 else {
             guard let block = blocks.first else { return DiskBytes(.zeros(count: 0)) }
-            let piece = next.geometry.piece(of: block, in: range)
+            let piece = geometry.piece(of: block, in: range)
             return DiskBytes(Self.run(try await next.read(piece.range, of: block, context), count: piece.range.count))
         }
         return try await readPieces(of: blocks, in: range, context)
@@ -53,8 +56,7 @@ public struct BlockDisk: Disk {
 
     /// Answers when every block of `range` is at hand; see ``Disk/readNow(_:)``. Zeros need no allocation.
     public func readNow(_ range: Range<UInt64>) -> DiskBytes? {
-        guard next.geometry.contains(range) else { return nil }
-        let geometry = next.geometry
+        guard geometry.contains(range) else { return nil }
         let blocks = geometry.blocks(touching: range)
         var runs: [DiskBytes.Run] = []
         for block in blocks {
@@ -74,11 +76,10 @@ public struct BlockDisk: Disk {
 
     /// Answers from where the bytes are when they are in one block; see ``Disk/readNow(_:lending:)``.
     public func readNow(_ range: Range<UInt64>, lending reader: (RawSpan) -> Void) -> PromptRead<DiskBytes> {
-        let blocks = next.geometry.blocks(touching: range)
-        guard blocks.count == 1, let block = blocks.first, next.geometry.contains(range) else {
-            return PromptRead(readNow(range))
-        }
-        let piece = next.geometry.piece(of: block, in: range)
+        guard geometry.contains(range) else { return .notNow }
+        let blocks = geometry.blocks(touching: range)
+        guard blocks.count == 1, let block = blocks.first else { return PromptRead(readNow(range)) }
+        let piece = geometry.piece(of: block, in: range)
         return switch next.readNow(piece.range, of: block, lending: reader) {
         case .bytes(let contents): .bytes(DiskBytes(Self.run(contents, count: piece.range.count)))
         case .lent: .lent
@@ -92,14 +93,14 @@ public struct BlockDisk: Disk {
         let (end, overflows) = offset.addingReportingOverflow(UInt64(bytes.count))
         let range = offset..<(overflows ? UInt64.max : end)
         try check(range, "write")
-        let blocks = next.geometry.blocks(touching: range)
+        let blocks = geometry.blocks(touching: range)
         guard blocks.count > 1 else {
             guard let block = blocks.first else { return }
-            return try await change(.write(.bytes(bytes), next.geometry.piece(of: block, in: range)), context)
+            return try await change(.write(.bytes(bytes), geometry.piece(of: block, in: range)), context)
         }
         try await changeAll(
             blocks.map { block in
-                let piece = next.geometry.piece(of: block, in: range)
+                let piece = geometry.piece(of: block, in: range)
                 let part = bytes.slice(piece.offsetInRequest..<piece.offsetInRequest + piece.range.count)
                 return .write(.bytes(part), piece)
             }, context)
@@ -108,10 +109,10 @@ public struct BlockDisk: Disk {
     /// Writes when every block takes its part at once; see ``Disk/writeNow(_:at:)``. The first that does not ends it.
     public func writeNow(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool {
         let (end, overflows) = offset.addingReportingOverflow(UInt64(bytes.count))
-        guard !isReadOnly, !overflows, next.geometry.contains(offset..<end) else { return false }
+        guard !isReadOnly, !overflows, geometry.contains(offset..<end) else { return false }
         let range = offset..<end
-        for block in next.geometry.blocks(touching: range) {
-            let piece = next.geometry.piece(of: block, in: range)
+        for block in geometry.blocks(touching: range) {
+            let piece = geometry.piece(of: block, in: range)
             let part = bytes[piece.offsetInRequest..<piece.offsetInRequest + piece.range.count]
             guard next.writeNow(UnsafeRawBufferPointer(rebasing: part), at: piece.range, of: block) else { return false }
         }
@@ -122,13 +123,13 @@ public struct BlockDisk: Disk {
     public func zero(_ range: Range<UInt64>, _ context: IOContext) async throws(BlockStoreError) {
         try checkWritable("zero")
         try check(range, "zero")
-        let touched = next.geometry.blocks(touching: range)
-        let whole = next.geometry.blocks(within: range)
+        let touched = geometry.blocks(touching: range)
+        let whole = geometry.blocks(within: range)
         var changes: [Change] = []
         if !whole.isEmpty { changes.append(.zero(BlockSet(whole))) }
         let edges = touched.count > 1 ? [touched.first, touched.last] : [touched.first]
         for case let block? in edges where !whole.contains(block) {
-            changes.append(.write(.zero, next.geometry.piece(of: block, in: range)))
+            changes.append(.write(.zero, geometry.piece(of: block, in: range)))
         }
         guard changes.count > 1 else {
             guard let only = changes.first else { return }
@@ -141,14 +142,13 @@ public struct BlockDisk: Disk {
     public func flush(_ range: Range<UInt64>?) async throws(BlockStoreError) {
         guard let range else { return try await next.flush(.everything) }
         try check(range, "flush")
-        try await next.flush(.blocks(BlockSet(next.geometry.blocks(touching: range))))
+        try await next.flush(.blocks(BlockSet(geometry.blocks(touching: range))))
     }
 
     /// Tells data from zeros, byte by byte; see ``Disk/extents(in:)``.
     public func extents(in range: Range<UInt64>) async throws(BlockStoreError) -> [DiskExtent] {
         try check(range, "examine")
         guard !range.isEmpty else { return [] }
-        let geometry = next.geometry
         return try await next.extents(in: geometry.blocks(touching: range)).map { extent in
             let bytes = geometry.offset(of: extent.blocks.lowerBound)..<geometry.offset(of: extent.blocks.upperBound)
             return DiskExtent(range: bytes.clamped(to: range), kind: extent.kind)
@@ -160,7 +160,7 @@ public struct BlockDisk: Disk {
     }
 
     private func check(_ range: Range<UInt64>, _ verb: String) throws(BlockStoreError) {
-        guard next.geometry.contains(range) else {
+        guard geometry.contains(range) else {
             throw BlockStoreError(
                 .outOfRange,
                 "cannot \(verb) bytes \(range.lowerBound) to \(range.upperBound) of the disk: it has \(sizeBytes) bytes")

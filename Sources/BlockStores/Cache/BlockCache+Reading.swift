@@ -47,11 +47,13 @@ extension BlockCache {
             // What could not be read is asked for once more by read(_:of:_:), which can say why.
             answer = .notNow
         }
-        let wakeups = state.withLock { state in
+        let wakeups: Wakeups? = state.withLock { state in
             if let began { state.times.readHit.add(timeline.now - began) }
-            return end(state.machine.endCopy(ticket), &state)
+            let ended = state.machine.endCopy(ticket)
+            // Nearly always nobody waits.
+            return ended.isOfNoConsequence && !state.machine.isRoomWanted ? nil : end(ended, &state)
         }
-        finish(wakeups)
+        if let wakeups { finish(wakeups) }
         return answer
     }
 

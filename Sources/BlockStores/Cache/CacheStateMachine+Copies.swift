@@ -47,6 +47,8 @@ extension CacheStateMachine {
         var revoked: [UInt64] = []
         /// The slot, if this was the last copy that held it back.
         var release: Release?
+        /// Whether nothing is to be done.
+        var isOfNoConsequence: Bool { granted.isEmpty && revoked.isEmpty && release == nil }
     }
 
     /// Whether some copy of the slot runs or waits.
