@@ -102,6 +102,23 @@ import Testing
         }
     }
 
+    @Test("a block that was zeroed is zeros or what was committed before, whichever of the two records a crash loses")
+    func releaseWithoutTheLog() async throws {
+        let (file, disk) = try CacheFileRecorder.make()
+        try file.assign(0, 1)
+        try await file.put(1, 0..<4, 1, 0)
+        try await file.commit()
+        try file.zero(1)
+        try file.release(CacheSlot(0), of: BlockNumber(1), wasDirty: true)
+        let log = file.layout.zeroLogOffset(0)..<file.layout.zeroLogOffset(2)
+        let descriptors = file.layout.descriptorsOffset..<file.layout.recordsOffset
+        for lost in [[log], [descriptors], [log, descriptors], []] {
+            let (blocks, zeros) = try CacheFileRecorder.start(on: disk.image(losing: lost)).restore()
+            let isHeld = lost.count == 2
+            #expect(blocks.map(\.dirty) == (isHeld ? [[0b1111]] : []) && zeros.isEmpty == isHeld, "losing \(lost)")
+        }
+    }
+
     @Test(
         "a zeroing that only the mark says to be over does not come back when the slot is taken away",
         arguments: [false, true], [false, true])
