@@ -25,6 +25,7 @@ extension FileSystem {
         times.recordAccess(at: realTimeNow())
         // The kernel asks for whole pages; what lies beyond the end is not there.
         guard !range.inside.isEmpty else { return request.reply(UnsafeRawBufferPointer(start: nil, count: 0)) }
+        // A closure cannot consume what it captures. The handle is used once: by the closure if the bytes are lent, else below.
         let handle = request.handOver()
         switch disk.readNow(range.inside, lending: { FUSERequest(handle).reply($0) }) {
         case .lent: return

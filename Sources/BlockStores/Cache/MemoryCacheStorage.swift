@@ -69,6 +69,8 @@ public final class MemoryCacheStorage: CacheStorage, @unchecked Sendable {
 
     /// Shows the mapping; see ``CacheStorage/lend(_:of:in:to:)``.
     public func lend(_ range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, to reader: (RawSpan) -> Void) -> Bool {
+        // Proof: the mapping lives as long as this object, which the caller holds, and a span cannot leave the closure. Nobody writes
+        // to these bytes meanwhile: that is the rule of CacheStorage, which the cache keeps by the ticket of the copy.
         reader(RawSpan(_unsafeBytes: UnsafeRawBufferPointer(bytes(range, slot))))
         return true
     }
