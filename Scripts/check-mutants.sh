@@ -54,8 +54,24 @@ copy_tree() {
 
 compile() { (cd "$tree" && swift build --build-tests >"$log" 2>&1); }
 
+# The tests run in a session of their own: what hangs may have left the group that timeout(1) ends.
+session=''
+end_session() {
+    if [ -n "$session" ]; then pkill -KILL -s "$session" || true; fi
+    session=''
+}
+trap end_session EXIT
+trap 'exit 130' INT TERM HUP
+
 # run_tests FILTER SECONDS
-run_tests() { (cd "$tree" && timeout -k 5 "$2" swift test --skip-build --disable-xctest --filter "$1" >"$log" 2>&1); }
+run_tests() {
+    local status=0
+    (cd "$tree" && exec setsid timeout -k 5 "$2" swift test --skip-build --disable-xctest --filter "$1" >"$log" 2>&1) &
+    session=$!
+    wait "$session" || status=$?
+    end_session
+    return "$status"
+}
 
 if [ $# -gt 0 ]; then
     files=("${@/#/$patches/}")
