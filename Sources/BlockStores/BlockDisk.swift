@@ -145,6 +145,9 @@ public struct BlockDisk: Disk {
         try await next.flush(.blocks(BlockSet(geometry.blocks(touching: range))))
     }
 
+    /// See ``Disk/flushNow()``.
+    public func flushNow() -> Bool { next.flushNow() }
+
     /// Tells data from zeros, byte by byte; see ``Disk/extents(in:)``.
     public func extents(in range: Range<UInt64>) async throws(BlockStoreError) -> [DiskExtent] {
         try check(range, "examine")

@@ -71,6 +71,13 @@ public protocol Disk: Sendable {
     /// - Parameter range: What must be durable; nil means the whole disk.
     func flush(_ range: Range<UInt64>?) async throws(BlockStoreError)
 
+    /// Makes durable what was acknowledged before this call began, without a task, if nobody but the local disk has to be waited for.
+    ///
+    /// - Returns: True when it is done, as if ``flush(_:)`` of everything had returned. False when that has to be asked, which also tells what
+    ///   failed.
+    /// - Concurrency: may block for local I/O; takes no lock that is held over requests to a store.
+    func flushNow() -> Bool
+
     /// Tells data from zeros; see ``BlockStore/extents(in:)``.
     ///
     /// - Returns: Extents that cover `range` exactly, in order, neighbours of different kinds.
@@ -78,6 +85,9 @@ public protocol Disk: Sendable {
 }
 
 extension Disk {
+    /// Flushes nothing.
+    public func flushNow() -> Bool { false }
+
     /// Lends nothing.
     public func readNow(_ range: Range<UInt64>, lending reader: (RawSpan) -> Void) -> PromptRead<DiskBytes> {
         PromptRead(readNow(range))

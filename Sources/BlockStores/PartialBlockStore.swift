@@ -50,9 +50,17 @@ public protocol PartialBlockStore: BlockStore {
     /// - Concurrency: takes no lock that is held over I/O. Safe with every other verb; a mutation of the block under way makes
     ///   it say false rather than wait.
     func writeNow(_ bytes: UnsafeRawBufferPointer, at range: Range<Int>, of block: BlockNumber) -> Bool
+
+    /// Makes durable on the calling thread what was acknowledged before, or says that ``BlockStore/flush(_:)`` has to be asked.
+    ///
+    /// What ``Disk/flushNow()`` stands on. A layer that keeps no bytes on a local disk always says false.
+    func flushNow() -> Bool
 }
 
 extension PartialBlockStore {
+    /// Flushes nothing.
+    public func flushNow() -> Bool { false }
+
     /// Lends nothing.
     public func readNow(
         _ range: Range<Int>, of block: BlockNumber, lending reader: (RawSpan) -> Void

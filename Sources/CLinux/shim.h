@@ -72,4 +72,10 @@ static inline int linux_fallocate(int fd, int mode, int64_t offset, int64_t leng
     return (int)syscall(SYS_fallocate, fd, mode, offset, length);
 }
 
+// sync_file_range(2), whose prototype needs _GNU_SOURCE: has the kernel begin to write all dirty pages of a file, and waits for none.
+static inline int linux_start_writing(int fd) {
+    const unsigned int write = 2;  // SYNC_FILE_RANGE_WRITE
+    return (int)syscall(SYS_sync_file_range, fd, (int64_t)0, (int64_t)0, write);
+}
+
 #endif

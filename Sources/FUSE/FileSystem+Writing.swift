@@ -49,6 +49,7 @@ extension FileSystem {
     }
 
     private func makeDurable(_ request: consuming FUSERequest) {
+        if disk.flushNow() { return request.reply(errno: 0) }
         let disk = disk
         answer(request) { () async throws(BlockStoreError) in
             try await disk.flush(nil)

@@ -22,6 +22,8 @@ final class CacheFileRecorder: CacheFileDisk {
         var events: [Event] = []
         var syncCount = 0
         var writeCount = 0
+        /// How often it was told that a commit will come soon.
+        var startCount = 0
         var failsWrites = false
         /// Writes to these bytes fail half way.
         var badBytes = 0..<0
@@ -72,6 +74,7 @@ final class CacheFileRecorder: CacheFileDisk {
         if !isDone { throw BlockStoreError(.io, "the recorder fails") }
     }
 
+    func startWriting() { state.withLock { $0.startCount += 1 } }
     func synchronize() throws(BlockStoreError) { try synchronize(0, hook: duringSync.withLock { $0 }) }
     func settle() throws(BlockStoreError) { try synchronize(1, hook: nil) }
 

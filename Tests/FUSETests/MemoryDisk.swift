@@ -13,6 +13,8 @@ final class MemoryDisk: Disk {
         var bytes: [UInt8]
         var isWritten: [Bool]
         var flushCount = 0
+        var flushesNow = false
+        var promptFlushCount = 0
         var readFailure: BlockStoreError.Code?
         var isStalled = false
         /// Whether writes are taken at once.
@@ -42,6 +44,10 @@ final class MemoryDisk: Disk {
     }
 
     var flushCount: Int { state.withLock { $0.flushCount } }
+    /// How often it was flushed without a task.
+    var promptFlushCount: Int { state.withLock { $0.promptFlushCount } }
+    /// From now on it can be flushed without one.
+    func flushNowFromNowOn() { state.withLock { $0.flushesNow = true } }
     var stalledCount: Int { state.withLock { $0.stalled.count } }
 
     func read(_ range: Range<UInt64>, _ context: IOContext) async throws(BlockStoreError) -> DiskBytes {
@@ -96,6 +102,13 @@ final class MemoryDisk: Disk {
     }
 
     func flush(_ range: Range<UInt64>?) async throws(BlockStoreError) { state.withLock { $0.flushCount += 1 } }
+
+    func flushNow() -> Bool {
+        state.withLock { state in
+            if state.flushesNow { state.promptFlushCount += 1 }
+            return state.flushesNow
+        }
+    }
 
     func extents(in range: Range<UInt64>) async throws(BlockStoreError) -> [DiskExtent] {
         state.withLock { state in

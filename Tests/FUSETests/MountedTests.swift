@@ -92,7 +92,13 @@ struct MountedTests {
             #expect(fdatasync(writer) == 0)
             #expect(disk.flushCount == 2)
             close(writer)
-            #expect(disk.flushCount == 3)
+            #expect(disk.flushCount == 3 && disk.promptFlushCount == 0)
+            disk.flushNowFromNowOn()
+            let other = try MountedDisk.open(mounted.file, O_WRONLY)
+            #expect(fsync(other) == 0)
+            #expect(disk.flushCount == 3 && disk.promptFlushCount == 1, "no task is needed")
+            close(other)
+            #expect(disk.flushCount == 3 && disk.promptFlushCount == 2)
         }
         // The stop flushes as well.
         #expect(disk.flushCount == 4)

@@ -20,6 +20,27 @@ extension BlockCache {
         state.withLock { $0.times.flush.add(timeline.now - began) }
     }
 
+    /// Makes everything durable on the calling thread, where that is a commit of the local disk that needs nobody else.
+    ///
+    /// - Returns: False when ``flush(_:)`` has to be asked.
+    public func flushNow() -> Bool {
+        guard settings.flushMode == .local, storage.isTrusted else { return false }
+        let began = timeline.now
+        let number = state.withLock { $0.lostVolume == nil ? $0.machine.beginCommit() : nil }
+        guard let number else { return false }
+        let isDone: Bool
+        do throws(BlockStoreError) {
+            isDone = try storage.commitNow()
+        } catch {
+            // Asked again, the storage says that it is not trusted any more.
+            isDone = false
+        }
+        endCommit(number, succeeded: isDone)
+        guard isDone, storage.isTrusted else { return false }
+        state.withLock { $0.times.flush.add(timeline.now - began) }
+        return true
+    }
+
     /// - Throws: `.fenced` once the store has said that the volume is somebody else's: the store would not get what is taken now.
     func failIfLost() throws(BlockStoreError) {
         if let lost = state.withLock({ $0.lostVolume }) { throw lost }
@@ -189,13 +210,17 @@ extension BlockCache {
                 failure = error
             }
         }
+        endCommit(number, succeeded: failure == nil)
+        if let failure { throw failure }
+    }
+
+    private func endCommit(_ number: UInt64, succeeded: Bool) {
         let (wakeups, rings) = state.withLock { state in
-            state.machine.endCommit(number, succeeded: failure == nil)
+            state.machine.endCommit(number, succeeded: succeeded)
             return (admitWriters(&state), state.machine.isRoomWanted)
         }
         for wakeup in wakeups { wakeup() }
         // Room that needs a commit which began later had to wait for this one to end.
         if rings { doorbell.ring() }
-        if let failure { throw failure }
     }
 }

@@ -38,9 +38,29 @@ extension CacheFile {
         }
     }
 
+    /// See ``CacheStorage/commitNow()``. It is made on the calling thread if no other runs and no version is being overwritten.
+    public func commitNow() throws(BlockStoreError) -> Bool {
+        markDistrusted()
+        let (turn, number): (CommitTurn?, UInt64?) = state.withLock { state in
+            guard state.ledger.rewriteCount == 0, let turn = state.joinNow() else { return (nil, nil) }
+            if case .lead = turn { return (turn, state.beginCommit()) }
+            return (turn, nil)
+        }
+        if let number {
+            try makeCommit(number)
+            return true
+        }
+        if case .done(isCommitted: true) = turn { return true }
+        return false
+    }
+
     private func leadCommit() async throws(BlockStoreError) {
         await waitForRewrites()
-        let number = state.withLock { $0.ledger.beginCommit() }
+        try makeCommit(state.withLock { $0.beginCommit() })
+    }
+
+    /// The commit `number`, which has begun.
+    private func makeCommit(_ number: UInt64) throws(BlockStoreError) {
         do throws(BlockStoreError) {
             try disk.synchronize()
             let erasable = state.withLock { $0.ledger.endCommit(number) }
@@ -154,6 +174,12 @@ extension CacheFile {
 }
 
 extension CacheFile.State {
+    /// A commit begins, by whoever leads; see ``CacheFile/Ledger/beginCommit()``.
+    fileprivate mutating func beginCommit() -> UInt64 {
+        forecast.noteCommit()
+        return ledger.beginCommit()
+    }
+
     /// What a commit comes to if nobody has to be waited for.
     fileprivate mutating func joinNow() -> CacheFile.CommitTurn? {
         guard ledger.isTrusted else { return .done(isCommitted: false) }

@@ -36,6 +36,9 @@ extension CacheFile {
         case done
         /// Somebody was told a mark meanwhile that the write must lie after: write again, as told.
         case again(WritePlan)
+
+        /// Whether it counts.
+        var isDone: Bool { if case .done = self { true } else { false } }
     }
 }
 

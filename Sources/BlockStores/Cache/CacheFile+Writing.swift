@@ -64,12 +64,16 @@ extension CacheFile {
                 plan = elsewhere
                 continue
             }
-            let (end, waiters) = state.withLock { state in
+            let (end, isCommitNext, waiters) = state.withLock { state in
                 let end = state.ledger.finishWrite(plan)
-                return (end, state.takeWaiters())
+                let isCommitNext = isUser && end.isDone && state.forecast.noteWrite()
+                return (end, isCommitNext, state.takeWaiters())
             }
             for waiter in waiters { waiter.resume() }
-            guard case .again(let again) = end else { return nil }
+            guard case .again(let again) = end else {
+                if isCommitNext { disk.startWriting() }
+                return nil
+            }
             plan = again
         }
     }

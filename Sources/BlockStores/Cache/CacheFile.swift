@@ -18,6 +18,8 @@ public final class CacheFile: CacheStorage {
     struct State: Sendable {
         /// Where everything is.
         var ledger: Ledger
+        /// When the next commit will come.
+        var forecast = CommitForecast()
         /// Whether somebody makes a commit.
         var isCommitting = false
         /// Who waits for the commit that runs.

@@ -12,6 +12,9 @@ protocol CacheFileDisk: Sendable {
     /// Writes all of `bytes`.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(BlockStoreError)
 
+    /// Has the writes that returned before begin to reach the disk: advice for a ``synchronize()`` that comes soon, and no promise.
+    func startWriting()
+
     /// Makes every write that returned before durable. Called by one at a time.
     func synchronize() throws(BlockStoreError)
 

@@ -10,7 +10,7 @@ internal import Synchronization
 /// It is open twice: Linux tells each open file once that pages could not be written, so that a ``settle()`` beside a
 /// ``synchronize()`` cannot take the error away from it.
 ///
-/// - Source: 'man 2 open', 'man 2 flock', 'man 2 fallocate', 'man 2 fdatasync'.
+/// - Source: 'man 2 open', 'man 2 flock', 'man 2 fallocate', 'man 2 sync_file_range', 'man 2 fdatasync'.
 final class CacheFileLocalDisk: CacheFileDisk {
     /// What can be done with a file that is there.
     enum Access: Sendable {
@@ -123,6 +123,12 @@ final class CacheFileLocalDisk: CacheFileDisk {
             done += count
         }
         advise(bytes.count, offset)
+    }
+
+    /// See ``CacheFileDisk/startWriting()``.
+    func startWriting() {
+        // What cannot be written is told by the next fdatasync(2), as when the kernel begins by itself.
+        _ = linux_start_writing(file)
     }
 
     /// See ``CacheFileDisk/synchronize()``.

@@ -153,6 +153,13 @@ public protocol CacheStorage: Sendable {
     ///
     /// - Throws: `.io` when that failed; ``isTrusted`` is false from then on.
     func commit() async throws(BlockStoreError)
+
+    /// As ``commit()``, for a caller that cannot wait for others; the local disk it waits for.
+    ///
+    /// - Returns: False when that would have to wait for other work of the storage, or when nothing can be promised any more; then
+    ///   ``commit()`` has to be asked.
+    /// - Throws: As ``commit()``.
+    func commitNow() throws(BlockStoreError) -> Bool
 }
 
 extension CacheStorage {
@@ -160,4 +167,7 @@ extension CacheStorage {
     public func lend(_ range: Range<Int>, of block: BlockNumber, in slot: CacheSlot, to reader: (RawSpan) -> Void) -> Bool {
         false
     }
+
+    /// Commits nothing.
+    public func commitNow() throws(BlockStoreError) -> Bool { false }
 }

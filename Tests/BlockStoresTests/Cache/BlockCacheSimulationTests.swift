@@ -204,7 +204,8 @@ struct CacheSimulation: Sendable {
         let ticket = watch.model.withLock { $0.beginRead(judged) }
         var found: [UInt8]?
         do throws(BlockStoreError) {
-            try await disk.flush(range.map { UInt64($0.lowerBound)..<UInt64($0.upperBound) })
+            let isDone = range == nil && disk.flushNow()
+            if !isDone { try await disk.flush(range.map { UInt64($0.lowerBound)..<UInt64($0.upperBound) }) }
             found = isFlushLocal ? nil : stored(judged)
         } catch { found = nil }
         let wrong = watch.model.withLock { $0.endRead(ticket, found) }

@@ -184,6 +184,40 @@ import Testing
         }
     }
 
+    @Test("a flush at once is a commit of the storage; what it cannot promise is left to the flush that waits")
+    func flushNow() throws {
+        let storage = try FaultyCacheStorage(slotCount: 4)
+        try CacheFixture.run(
+            .test(slots: 4) {
+                $0.flushMode = .local
+                $0.writeDelay = .seconds(1000)
+            }, storage: storage
+        ) { fixture in
+            try await fixture.write(1, of: 1)
+            #expect(fixture.cache.flushNow() && storage.calls.count { $0.verb == .commit } == 1)
+            #expect(fixture.cache.statistics.flushTimes.count == 1 && fixture.memory.counts.writes == 0)
+            storage.fail { $0.verb == .commit ? BlockStoreError(.io, "planned failure") : nil }
+            #expect(!fixture.cache.flushNow())
+            storage.fail(nil)
+            storage.trust { false }
+            #expect(!fixture.cache.flushNow())
+            try await fixture.cache.flush(.everything)
+            #expect(fixture.stored(1).first == 1, "without trust it is the store that counts")
+        }
+    }
+
+    @Test("a flush to the store is never made at once")
+    func flushNowRemotely() throws {
+        let storage = try FaultyCacheStorage(slotCount: 4)
+        try CacheFixture.run(.test(slots: 4), storage: storage) { fixture in
+            try await fixture.write(1, of: 1)
+            #expect(!fixture.cache.flushNow() && storage.calls.allSatisfy { $0.verb != .commit })
+        }
+        try CacheFixture.run(.test(slots: 4) { $0.flushMode = .local }) { fixture in
+            #expect(!fixture.cache.flushNow(), "memory cannot promise anything")
+        }
+    }
+
     @Test("with local flushes, too, a volume that somebody else took takes no write, no zeroing and no flush any more")
     func fencedLocally() throws {
         let hook: MemoryBlockStore.Hook = { call async throws(BlockStoreError) in
@@ -195,6 +229,7 @@ import Testing
             try await fixture.cache.flush(.everything)
             try await fixture.pass(.seconds(2))
             let flushing = await #expect(throws: BlockStoreError.self) { try await fixture.cache.flush(.everything) }
+            #expect(!fixture.cache.flushNow())
             let writing = await #expect(throws: BlockStoreError.self) { try await fixture.write(2, of: 1) }
             let zeroing = await #expect(throws: BlockStoreError.self) { try await fixture.cache.zero(Self.one, .foreground) }
             #expect(flushing?.code == .fenced && writing?.code == .fenced && zeroing?.code == .fenced)

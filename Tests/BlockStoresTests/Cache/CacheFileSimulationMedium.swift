@@ -66,6 +66,7 @@ final class CacheFileSimulationMedium: CacheFileDisk {
         }
     }
 
+    func startWriting() {}
     func synchronize() throws(BlockStoreError) { synchronize {} }
     func settle() throws(BlockStoreError) { synchronize {} }
 

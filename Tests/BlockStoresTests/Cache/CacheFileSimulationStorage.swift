@@ -40,6 +40,8 @@ final class CacheFileSimulationDisk: CacheFileDisk {
         executor.pause()
     }
 
+    func startWriting() { executor.pause() }
+
     func synchronize() throws(BlockStoreError) { settle() }
 
     func settle() {
@@ -170,6 +172,16 @@ final class CacheFileSimulationStorage: CacheStorage {
         try await file.commit()
         simulation.note("committed")
         executor.pause()
+    }
+
+    func commitNow() throws(BlockStoreError) -> Bool {
+        executor.pause()
+        simulation.note("commit now")
+        let isDone = try file.commitNow()
+        simulation.note("committed now: \(isDone)")
+        if isDone { simulation.count("commit at once") }
+        executor.pause()
+        return isDone
     }
 
     /// Calls what may take the lock of the zero log: one at a time, waiting where the turn can be given away.

@@ -134,4 +134,10 @@ final class FaultyCacheStorage: CacheStorage {
         try note(.commit)
         await commitGate?()
     }
+
+    func commitNow() throws(BlockStoreError) -> Bool {
+        guard commitGate == nil, isTrusted else { return false }
+        try note(.commit)
+        return true
+    }
 }
