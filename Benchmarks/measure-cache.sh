@@ -251,13 +251,18 @@ measure_memory() {
     far_away
 }
 
-# write_and_flush NAME: fio, writes per second.
+# write_and_flush NAME [OPTION...]: fio, writes per second.
 write_and_flush() {
-    fio_on "$1" 49 --rw=randwrite --bs=4k --ioengine=psync --direct=0 --iodepth=1 --fsync=1 --size=64m --time_based --runtime=2
+    local name=$1
+    shift
+    fio_on "$name" 49 --rw=randwrite --bs=4k --ioengine=psync --direct=0 --iodepth=1 --fsync=1 --size=64m --time_based --runtime=2 "$@"
 }
 
+# milliseconds FILE: of the median of many "per second".
+milliseconds() { calculate "1e3 / $(median <"$1")"; }
+
 measure_flush_local() {
-    local round
+    local round pid processor filesystem
     table "4 KiB writes with fsync, queue depth 1, on a cache file, median of $rounds rounds"
     mkdir -p "$cache_files/peer"
     ln -sfn "$cache_files/peer" "$work/peer"
@@ -270,10 +275,19 @@ measure_flush_local() {
         write_and_flush peer >>"$work/flush.peer"
         write_and_flush disk >>"$work/flush.ours"
     done
+    # Again with both sides on one processor, so that none has to be woken up for another.
+    pid=${servers[disk]} processor=$(($(nproc --all) - 1))
+    taskset -apc "$processor" "$pid" >/dev/null
+    for round in $(seq "$rounds"); do
+        write_and_flush peer "--cpus_allowed=$processor" >>"$work/flush-pinned.peer"
+        write_and_flush disk "--cpus_allowed=$processor" >>"$work/flush-pinned.ours"
+    done
     stop disk
+    filesystem=$(findmnt -no FSTYPE -T "$cache_files")
     row flush.local "s3backer, --flush=local: a write with fsync" \
-        "$(calculate "1e3 / $(median <"$work/flush.ours")")" ms "the same on $(findmnt -no FSTYPE -T "$cache_files")" \
-        "$(calculate "1e3 / $(median <"$work/flush.peer")")" most 1.5
+        "$(milliseconds "$work/flush.ours")" ms "the same on $filesystem" "$(milliseconds "$work/flush.peer")" most 1.5
+    row flush.pinned "the same with all on one processor" \
+        "$(milliseconds "$work/flush-pinned.ours")" ms "the same on $filesystem" "$(milliseconds "$work/flush-pinned.peer")" - -
 }
 
 # One sector in each of 64 blocks, then fsync; then fsync again, with nothing written.
