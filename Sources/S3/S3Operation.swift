@@ -5,22 +5,36 @@ internal import ObjectStores
 
 /// What a request is for, in the user's words: the subject of every error message.
 struct S3Operation: Sendable {
-    /// What could not be done, to what: `read object "disk/00000003" in bucket "b"`.
-    let summary: String
     /// Whether it changes something.
     let isMutation: Bool
+    private let subject: Subject
+
+    /// What the summary is made of, so that it is made for the few operations that fail.
+    private enum Subject: Sendable {
+        case object(verb: String, key: ObjectKey, bucket: String)
+        case bucket(summary: String)
+    }
+
+    /// What could not be done, to what: `read object "disk/00000003" in bucket "b"`.
+    var summary: String {
+        switch subject {
+        case .object(let verb, let key, let bucket):
+            "\(verb) object \"\(S3ErrorDocument.legible(key.name))\" in bucket \"\(bucket)\""
+        case .bucket(let summary): summary
+        }
+    }
 
     /// An operation on one object.
     ///
     /// - Parameter verb: `read`, `write`, `delete`, `look up`.
     init(_ verb: String, _ key: ObjectKey, in bucket: String, isMutation: Bool) {
-        summary = "\(verb) object \"\(S3ErrorDocument.legible(key.name))\" in bucket \"\(bucket)\""
+        subject = .object(verb: verb, key: key, bucket: bucket)
         self.isMutation = isMutation
     }
 
     /// An operation on the bucket.
     init(_ summary: String, isMutation: Bool) {
-        self.summary = summary
+        subject = .bucket(summary: summary)
         self.isMutation = isMutation
     }
 
