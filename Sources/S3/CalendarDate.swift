@@ -9,8 +9,17 @@ struct CalendarDate: Hashable, Sendable {
     /// Cuts a time since 1970 down to the second.
     init(unixTime: Duration) { unixSeconds = unixTime.components.seconds }
 
+    /// Whole days since 1970-01-01, which tell two values of ``day`` apart without spelling them.
+    var days: Int { Int((unixSeconds - Int64(secondOfDay)) / 86400) }
+
     /// `20130524T000000Z`: `x-amz-date`.
-    var basic: String { day + "T" + Self.pad(hour) + Self.pad(minute) + Self.pad(second) + "Z" }
+    var basic: String {
+        var text = day
+        text += "T"
+        for number in [hour, minute, second] { text += Self.pad(number) }
+        text += "Z"
+        return text
+    }
 
     /// `20130524`: the scope of a SigV4 key.
     var day: String {
@@ -48,7 +57,6 @@ struct CalendarDate: Hashable, Sendable {
     private static let weekdays = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
     private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
-    private var days: Int { Int((unixSeconds - Int64(secondOfDay)) / 86400) }
     private var secondOfDay: Int { Int((unixSeconds % 86400 + 86400) % 86400) }
     private var hour: Int { secondOfDay / 3600 }
     private var minute: Int { secondOfDay / 60 % 60 }
@@ -77,6 +85,7 @@ struct CalendarDate: Hashable, Sendable {
 
     private static func pad(_ number: Int, _ width: Int = 2) -> String {
         let digits = String(number)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        let missing = width - digits.utf8.count
+        return missing > 0 ? String(repeating: "0", count: missing) + digits : digits
     }
 }

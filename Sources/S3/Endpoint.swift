@@ -34,6 +34,8 @@ public struct Endpoint: Hashable, Sendable {
 
     /// The value of the Host header, as libcurl sends it: lower case, without the scheme's own port.
     let host: String
+    /// What stands before the path in a URL.
+    private let origin: String
     /// What stands before the key in the path, encoded: `/`, `/BUCKET/` or `/part/BUCKET/`.
     private let root: String
 
@@ -74,6 +76,7 @@ public struct Endpoint: Hashable, Sendable {
             host = bucket.lowercased() + "." + server
             root = path
         }
+        origin = (isTLS ? "https://" : "http://") + host
     }
 
     /// Checks host and port, and drops the port that the scheme has anyway, as libcurl does in the Host header.
@@ -110,6 +113,6 @@ public struct Endpoint: Hashable, Sendable {
 
     /// The whole URL of an encoded path and query.
     func url(path: String, query: String) -> String {
-        (isTLS ? "https://" : "http://") + host + path + (query.isEmpty ? "" : "?" + query)
+        query.isEmpty ? origin + path : origin + path + "?" + query
     }
 }

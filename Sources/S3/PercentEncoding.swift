@@ -14,6 +14,8 @@ enum PercentEncoding {
     ///
     /// - Source: Amazon S3, "Signature Calculations for the Authorization Header", `UriEncode()`; RFC 3986 section 2.
     func encode(_ text: String) -> String {
+        // Nearly every key, and every part of a query but a continuation token, is kept whole.
+        if isKept(text.utf8.span) { return text }
         let digits = StaticString("0123456789ABCDEF").utf8Start
         var encoded: [UInt8] = []
         encoded.reserveCapacity(text.utf8.count + 16)
@@ -27,6 +29,11 @@ enum PercentEncoding {
             }
         }
         return String(decoding: encoded, as: UTF8.self)
+    }
+
+    private func isKept(_ bytes: Span<UInt8>) -> Bool {
+        for index in bytes.indices where !isKept(bytes[index]) { return false }
+        return true
     }
 
     private func isKept(_ byte: UInt8) -> Bool {

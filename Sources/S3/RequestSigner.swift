@@ -7,13 +7,22 @@ internal import Synchronization
 
 /// Turns a described request into one that can be sent, by dating and signing it.
 ///
-/// - Concurrency: safe from anywhere. The SigV4 key is computed once a day and kept.
+/// - Concurrency: safe from anywhere. The SigV4 key is computed once a day and kept, with the texts that change with it.
 final class RequestSigner: Sendable {
     private let endpoint: Endpoint
     private let credentials: Credentials?
     private let version: SignatureVersion
     private let version2Key: MAC?
-    private let version4Key = Mutex<(day: String, key: MAC)?>(nil)
+    private let version4Day = Mutex<Version4Day?>(nil)
+
+    /// What the signatures of one day have in common.
+    private struct Version4Day {
+        let days: Int
+        let scope: String
+        let key: MAC
+        /// The Authorization header up to the names of the signed headers.
+        let authorization: String
+    }
 
     /// Makes a signer; without credentials it only dates.
     init(endpoint: Endpoint, credentials: Credentials?, version: SignatureVersion) {
@@ -29,42 +38,44 @@ final class RequestSigner: Sendable {
     func sign(_ request: S3Request, at unixTime: Duration) -> HTTPRequest {
         let date = CalendarDate(unixTime: unixTime)
         var request = request
+        request.headers.reserveCapacity(request.headers.count + request.unsignedHeaders.count + 4)
         switch (credentials, version) {
         case (let credentials?, .v4): sign(&request, credentials, date)
         case (let credentials?, .v2): signVersion2(&request, credentials, date)
         case (nil, .v4): request.add("x-amz-date", date.basic)
         case (nil, .v2): request.add("date", date.fixed)
         }
+        request.headers.append(contentsOf: request.unsignedHeaders)
         return HTTPRequest(
             method: request.method, url: endpoint.url(path: request.path, query: request.encodedQuery),
-            headers: request.headers + request.unsignedHeaders, body: request.body, answerSizeMax: request.answerSizeMax)
+            headers: request.headers, body: request.body, answerSizeMax: request.answerSizeMax)
     }
 
     private func sign(_ request: inout S3Request, _ credentials: Credentials, _ date: CalendarDate) {
         let payloadHash =
             request.body.map { body in hexadecimal(body.withBytes { Digest.sha256.hash($0) }) } ?? SignatureV4.emptyPayloadHash
-        request.add("x-amz-date", date.basic)
+        let basic = date.basic
+        let day = version4Day(of: date, credentials)
+        request.add("x-amz-date", basic)
         request.add("x-amz-content-sha256", payloadHash)
         if let token = credentials.sessionToken { request.add("x-amz-security-token", token) }
         let canonical = SignatureV4.canonicalRequest(
             method: request.method.rawValue, path: request.path, query: request.canonicalQuery,
             headers: request.headers + [HTTPField("host", endpoint.host)], payloadHash: payloadHash)
-        let scope = SignatureV4.scope(date, region: endpoint.region, service: "s3")
-        let signature = SignatureV4.signature(
-            of: canonical, at: date, scope: scope, key: key(of: date.day, credentials))
-        request.add(
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=\(credentials.accessID)/\(scope), SignedHeaders=\(canonical.signedHeaders), "
-                + "Signature=\(signature)")
+        let signature = SignatureV4.signature(of: canonical, at: basic, scope: day.scope, key: day.key)
+        request.add("authorization", "\(day.authorization)\(canonical.signedHeaders), Signature=\(signature)")
     }
 
-    private func key(of day: String, _ credentials: Credentials) -> MAC {
-        version4Key.withLock { cached in
-            if let cached, cached.day == day { return cached.key }
+    private func version4Day(of date: CalendarDate, _ credentials: Credentials) -> Version4Day {
+        version4Day.withLock { cached in
+            if let cached, cached.days == date.days { return cached }
+            let scope = SignatureV4.scope(date, region: endpoint.region, service: "s3")
             let key = SignatureV4.signingKey(
-                secretKey: credentials.secretKey, day: day, region: endpoint.region, service: "s3")
-            cached = (day, key)
-            return key
+                secretKey: credentials.secretKey, day: date.day, region: endpoint.region, service: "s3")
+            let authorization = "AWS4-HMAC-SHA256 Credential=\(credentials.accessID)/\(scope), SignedHeaders="
+            let day = Version4Day(days: date.days, scope: scope, key: key, authorization: authorization)
+            cached = day
+            return day
         }
     }
 

@@ -22,9 +22,15 @@ struct S3Request: Sendable {
 
     /// Adds a header.
     mutating func add(_ name: String, _ value: String) {
-        precondition(
-            !value.utf8.contains(where: { $0 == 0 || $0 == 10 || $0 == 13 }), "the value of a header is one line")
+        precondition(Self.isOneLine(value), "the value of a header is one line")
         headers.append(HTTPField(name, value))
+    }
+
+    /// Whether there is neither a NUL nor an end of line in the text, by which it could add a header of its own.
+    private static func isOneLine(_ text: String) -> Bool {
+        let bytes = text.utf8.span
+        for index in bytes.indices where bytes[index] == 0 || bytes[index] == 10 || bytes[index] == 13 { return false }
+        return true
     }
 
     /// The query as it stands in the URL: encoded, and sorted as the signature wants it, so that both have one order.

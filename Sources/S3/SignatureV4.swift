@@ -13,8 +13,8 @@ enum SignatureV4 {
 
     /// What the signature covers, in the one spelling that both sides can compute.
     struct CanonicalRequest {
-        /// The text that is hashed.
-        let text: String
+        /// The text that is hashed, in UTF-8.
+        let text: [UInt8]
         /// The names of its headers, as the Authorization header lists them.
         let signedHeaders: String
     }
@@ -29,11 +29,32 @@ enum SignatureV4 {
     static func canonicalRequest(
         method: String, path: String, query: String, headers: [HTTPField], payloadHash: String
     ) -> CanonicalRequest {
-        let headers = headers.map { HTTPField($0.name.lowercased(), trimmed($0.value)) }.sorted { $0.name < $1.name }
-        var text = method + "\n" + path + "\n" + query + "\n"
-        for header in headers { text += header.name + ":" + header.value + "\n" }
+        var headers = headers
+        for index in headers.indices {
+            if !isLowerCase(headers[index].name) { headers[index].name = headers[index].name.lowercased() }
+            if !isTrimmed(headers[index].value) { headers[index].value = trimmed(headers[index].value) }
+        }
+        headers.sort { $0.name < $1.name }
         let signedHeaders = headers.map(\.name).joined(separator: ";")
-        text += "\n" + signedHeaders + "\n" + payloadHash
+        let fieldBytes = headers.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count + 2 }
+        var text: [UInt8] = []
+        text.reserveCapacity(
+            method.utf8.count + path.utf8.count + query.utf8.count + fieldBytes + signedHeaders.utf8.count
+                + payloadHash.utf8.count + 5)
+        func add(_ part: String, _ end: Unicode.Scalar) {
+            text.append(contentsOf: part.utf8)
+            text.append(UInt8(ascii: end))
+        }
+        add(method, "\n")
+        add(path, "\n")
+        add(query, "\n")
+        for header in headers {
+            add(header.name, ":")
+            add(header.value, "\n")
+        }
+        add("", "\n")
+        add(signedHeaders, "\n")
+        text.append(contentsOf: payloadHash.utf8)
         return CanonicalRequest(text: text, signedHeaders: signedHeaders)
     }
 
@@ -50,21 +71,37 @@ enum SignatureV4 {
     }
 
     /// The signature in hexadecimal.
-    static func signature(of request: CanonicalRequest, at date: CalendarDate, scope: String, key: MAC) -> String {
+    ///
+    /// - Parameter date: ``CalendarDate/basic``.
+    static func signature(of request: CanonicalRequest, at date: String, scope: String, key: MAC) -> String {
         let hash = hexadecimal(Digest.sha256.hash(request.text))
-        return hexadecimal(key.authenticate("AWS4-HMAC-SHA256\n\(date.basic)\n\(scope)\n\(hash)"))
+        return hexadecimal(key.authenticate("AWS4-HMAC-SHA256\n\(date)\n\(scope)\n\(hash)"))
+    }
+
+    /// Whether ``trimmed(_:)`` would leave the value as it is: nearly every value is clean, and that costs one look.
+    private static func isTrimmed(_ value: String) -> Bool {
+        let bytes = value.utf8.span
+        var wasBlank = true
+        for index in bytes.indices {
+            let isBlank = bytes[index] == UInt8(ascii: " ")
+            if bytes[index] == UInt8(ascii: "\t") || (wasBlank && isBlank) { return false }
+            wasBlank = isBlank
+        }
+        return !wasBlank || bytes.isEmpty
     }
 
     /// Without blanks at the ends, and with single ones between.
     private static func trimmed(_ value: String) -> String {
-        let isBlank: (UInt8) -> Bool = { $0 == 0x20 || $0 == 0x09 }
-        // Nearly every value is clean already; it costs one look.
-        var wasBlank = true
-        let isClean = value.utf8.allSatisfy { byte in
-            defer { wasBlank = isBlank(byte) }
-            return byte != 0x09 && !(wasBlank && byte == 0x20)
+        let words = value.utf8.split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
+        return words.map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
+    }
+
+    /// Whether `lowercased()` would leave the name as it is, without asking Unicode: false also where only that can tell.
+    private static func isLowerCase(_ name: String) -> Bool {
+        let bytes = name.utf8.span
+        for index in bytes.indices where bytes[index] >= 0x80 || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(bytes[index]) {
+            return false
         }
-        if isClean && !wasBlank { return value }
-        return value.utf8.split(whereSeparator: isBlank).map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
+        return true
     }
 }

@@ -54,7 +54,7 @@ struct SignatureV4Tests {
             headers: example.headers + [
                 HTTPField("Host", "examplebucket.s3.amazonaws.com"), HTTPField("x-amz-date", date.basic),
             ], payloadHash: example.payloadHash)
-        #expect(SignatureV4.signature(of: request, at: date, scope: scope, key: key) == example.signature)
+        #expect(SignatureV4.signature(of: request, at: date.basic, scope: scope, key: key) == example.signature)
     }
 
     static let suiteExamples = [
@@ -90,7 +90,7 @@ struct SignatureV4Tests {
             method: example.method, path: example.path, query: example.query,
             headers: example.headers + [HTTPField("Host", "example.amazonaws.com"), HTTPField("X-Amz-Date", date.basic)],
             payloadHash: example.payloadHash)
-        #expect(SignatureV4.signature(of: request, at: date, scope: scope, key: key) == example.signature)
+        #expect(SignatureV4.signature(of: request, at: date.basic, scope: scope, key: key) == example.signature)
     }
 
     @Test("the signer's Authorization header is the documented one, also after the day's key was cached and a day passed")

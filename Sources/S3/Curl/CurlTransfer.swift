@@ -38,6 +38,8 @@ final class CurlTransfer: @unchecked Sendable {
 
     /// The largest body of an error answer that is kept; more of it is thrown away.
     private static let errorBodyMax = 64 << 10
+    /// For how many headers there is room at once; more follows as they arrive.
+    private static let usualHeaderCount = 12
     /// The most memory that is taken on the word of a Content-Length; more follows as bytes arrive.
     private static let trustedLengthMax = 16 << 20
 
@@ -69,19 +71,20 @@ final class CurlTransfer: @unchecked Sendable {
     /// Takes a line of the answer's head, or of its trailer.
     func receiveHeader(_ line: UnsafeRawBufferPointer) {
         headerBytes += line.count
-        let text = String(decoding: line, as: UTF8.self)
-        if text.hasPrefix("HTTP/") {
+        if line.starts(with: "HTTP/".utf8) {
             // A further head follows after an interim answer (1xx).
             headers = []
-            status = text.split(separator: " ").dropFirst().first.flatMap { Int($0.prefix(3)) } ?? 0
+            headers.reserveCapacity(Self.usualHeaderCount)
+            status = Self.status(line)
             return
         }
-        guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) else { return }
-        let value = text[text.index(after: colon)...]
-        let isBlank: (Character) -> Bool = { $0 == " " || $0 == "\t" || $0 == "\r\n" || $0 == "\n" || $0 == "\r" }
-        let start = value.firstIndex(where: { !isBlank($0) }) ?? value.endIndex
-        let end = value.lastIndex(where: { !isBlank($0) }).map { value.index(after: $0) } ?? start
-        headers.append(HTTPField(text[..<colon].lowercased(), String(value[start..<end])))
+        if let header = HTTPField(line: line) { headers.append(header) }
+    }
+
+    /// The number in `HTTP/1.1 200 OK`; 0 when there is none.
+    private static func status(_ line: UnsafeRawBufferPointer) -> Int {
+        let words = line.split(separator: UInt8(ascii: " "), maxSplits: 2)
+        return words.dropFirst().first.flatMap { Int(String(decoding: $0.prefix(3), as: UTF8.self)) } ?? 0
     }
 
     /// Takes a piece of the answer's body.
