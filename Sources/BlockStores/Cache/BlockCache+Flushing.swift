@@ -32,7 +32,7 @@ extension BlockCache {
         do throws(BlockStoreError) {
             isDone = try storage.commitNow()
         } catch {
-            // Asked again, the storage says that it is not trusted any more.
+            // The storage has told the log. Asked again, it says that it is not trusted any more.
             isDone = false
         }
         endCommit(number, succeeded: isDone)

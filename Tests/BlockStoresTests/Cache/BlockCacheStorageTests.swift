@@ -159,15 +159,16 @@ import Testing
         }
     }
 
+    /// A flush is a commit of the storage, and nothing goes to the store by itself.
+    private static let flushedLocally = CacheSettings.test(slots: 4) {
+        $0.flushMode = .local
+        $0.writeDelay = .seconds(1000)
+    }
+
     @Test("a local flush that finds the storage's trust gone when it commits goes to the store")
     func trustLostAtCommit() throws {
         let storage = try FaultyCacheStorage(slotCount: 4)
-        try CacheFixture.run(
-            .test(slots: 4) {
-                $0.flushMode = .local
-                $0.writeDelay = .seconds(1000)
-            }, storage: storage
-        ) { fixture in
+        try CacheFixture.run(Self.flushedLocally, storage: storage) { fixture in
             try await fixture.write(1, of: 1)
             try await fixture.cache.flush(.everything)
             #expect(fixture.memory.counts.writes == 0 && storage.calls.count { $0.verb == .commit } == 1)
@@ -187,12 +188,7 @@ import Testing
     @Test("a flush at once is a commit of the storage; what it cannot promise is left to the flush that waits")
     func flushNow() throws {
         let storage = try FaultyCacheStorage(slotCount: 4)
-        try CacheFixture.run(
-            .test(slots: 4) {
-                $0.flushMode = .local
-                $0.writeDelay = .seconds(1000)
-            }, storage: storage
-        ) { fixture in
+        try CacheFixture.run(Self.flushedLocally, storage: storage) { fixture in
             try await fixture.write(1, of: 1)
             #expect(fixture.cache.flushNow() && storage.calls.count { $0.verb == .commit } == 1)
             #expect(fixture.cache.statistics.flushTimes.count == 1 && fixture.memory.counts.writes == 0)
